@@ -1,4 +1,4 @@
-"""`depesche bounces`: figures, the breaker, and reputation."""
+"""`depesche bounce statistics`, `breakers`, `believe`, `drop`, `reputation`: bounces counted, blocked senders."""
 
 from typing import Annotated, Any
 

@@ -17,15 +17,16 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from libs import exact_json
 from libs.auth import Principal, scope
-from libs.errors import BadRequest, Invalid, NotFound
+from libs.errors import BadRequest, NotFound
 from libs.messaging.dead_letters import MOST_AT_ONCE, DeadLetter, DeadLetters, Done, Wanted, find, groups
+from libs.paging import After, Limit, Page, page_of, read_cursor
 from libs.privacy import masked_key, redacted
-from libs.web import After, Cursor, Limit, Page, Router
+from libs.web import Router
 
 router = Router(prefix="/v1", tags=["dead letters"])
 
@@ -53,6 +54,7 @@ def _fitting(type: Type = None, subscriber: OfSubscriber = None, reason: Words =
 
 
 Fitting = Annotated[_Three, Depends(_fitting)]
+Id = Annotated[UUID, Path(description="The dead letter's id.")]
 
 
 class DeadLetterShown(BaseModel):
@@ -156,12 +158,8 @@ async def list_dead_letters(
 ) -> Page[DeadLetterShown]:
     """List the events of this service that subscribers failed to process, the latest first."""
     wanted = Wanted(principal.tenant, int(principal.mode), None, *fitting)
-    found = await find(_database(request), wanted, _before(cursor), limit + 1)
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(
-        items=[_shown(letter, principal) for letter in found[:limit]],
-        next_cursor=Cursor.make(last.dead_at.isoformat(), str(last.id)) if last else None,
-    )
+    found = await find(_database(request), wanted, read_cursor(cursor, datetime, UUID), limit + 1)
+    return page_of(found, limit, lambda letter: _shown(letter, principal), lambda letter: (letter.dead_at, letter.id))
 
 
 @router.get("/dead-letters:groups")
@@ -173,7 +171,7 @@ async def group_dead_letters(request: Request, principal: Reader, fitting: Fitti
 
 
 @router.get("/dead-letters/{id}")
-async def get_dead_letter(request: Request, principal: Reader, id: UUID) -> DeadLetterWhole:
+async def get_dead_letter(request: Request, principal: Reader, id: Id) -> DeadLetterWhole:
     """Get one dead letter, with its payload."""
     wanted = Wanted(principal.tenant, int(principal.mode), [id])
     for letter in await find(_database(request), wanted, None, 1):
@@ -246,11 +244,3 @@ def masked(value: Any) -> Any:
     if isinstance(value, str) and not _TELLS_NOBODY.fullmatch(value):
         return _MASK
     return value
-
-
-def _before(cursor: str | None) -> tuple[datetime, UUID] | None:
-    key = Cursor.read(cursor, length=2)
-    try:
-        return (datetime.fromisoformat(key[0]), UUID(key[1])) if key else None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error

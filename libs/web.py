@@ -1,15 +1,13 @@
-"""HTTP as every service speaks it: exact JSON bodies, problem details, pages, entity tags.
+"""HTTP as every service speaks it: exact JSON bodies, problem details, entity tags.
 
-Sources: RFC 9457 (problem details), RFC 9110 §13 (preconditions), RFC 8288-style cursors in the body.
+Sources: RFC 9457 (problem details), RFC 9110 §13 (preconditions).
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -32,7 +30,6 @@ from libs.field_errors import field_errors
 from libs.telemetry import current_trace_id, get_logger
 
 log = get_logger(__name__)
-T = TypeVar("T")
 
 
 class ExactResponse(JSONResponse):
@@ -130,38 +127,6 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     },
 }
-
-
-class Page(BaseModel, Generic[T]):
-    """One page of a list; request the next with `cursor=next_cursor` until it is null."""
-
-    items: list[T]
-    next_cursor: str | None = Field(None, examples=["WzQyXQ"])
-
-
-class Cursor:
-    """An opaque cursor over a sort key: a tuple of JSON values."""
-
-    @staticmethod
-    def make(*key: Any) -> str:
-        return base64.urlsafe_b64encode(exact_json.dumps(list(key))).rstrip(b"=").decode()
-
-    @staticmethod
-    def read(cursor: str | None, length: int = 1) -> list[Any] | None:
-        """Return the sort key after which the page starts, or None for the first page. Raises Invalid."""
-        if not cursor:
-            return None
-        try:
-            key = exact_json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        except (binascii.Error, ValueError, BadRequest) as error:
-            raise Invalid("This is not a cursor of ours; leave it out to start over.", pointer="cursor") from error
-        if not isinstance(key, list) or len(key) != length:
-            raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-        return key
-
-
-Limit = Annotated[int, Query(ge=1, le=1000, description="Items per page.")]
-After = Annotated[str | None, Query(alias="cursor", description="`next_cursor` of the previous page.")]
 
 
 def etag(version: int) -> str:

@@ -73,7 +73,7 @@ async def change_tenant(deps: Access, principal: Principal, wanted: Tenant, matc
     async with deps.store.begin() as unit:
         before = await unit.tenants.get(wanted.number, lock=True)
         if before is None:
-            raise NotFound(f"There is no tenant {wanted.number}; `depesche tenants list` shows them.")
+            raise NotFound(f"There is no tenant {wanted.number}; `depesche tenants list` lists them.")
         match(before.version)
         tenant = replace(wanted, version=before.version + 1, changed_at=deps.clock())
         await _put_tenant(deps, unit, principal, before, tenant)
@@ -244,7 +244,7 @@ async def _key_in_reach(unit: Unit, principal: Principal, id_: str) -> ApiKey:
     if key is not None and key.tenant != principal.tenant and not administers_tenants(principal):
         key = None  # another tenant's keys do not exist for this caller
     if key is None:
-        raise NotFound(f"There is no key {id_}; `depesche keys list` shows them.")
+        raise NotFound(f"There is no key {id_}; `depesche keys list` lists them.")
     if key.mode is Mode.LIVE and principal.mode is Mode.TEST:
         raise Forbidden("A test key cannot revoke or rotate a live key; use a live one.")
     return key

@@ -25,7 +25,7 @@ async def tenant(store: Store, principal: Principal, number: int) -> Tenant:
     async with store.begin() as unit:
         found = await unit.tenants.get(number)
     if found is None or not (number == principal.tenant or sees_all_tenants(principal)):
-        raise NotFound(f"There is no tenant {number}; `depesche tenants list` shows them.")
+        raise NotFound(f"There is no tenant {number}; `depesche tenants list` lists them.")
     return found
 
 
@@ -40,7 +40,7 @@ async def topic(store: Store, principal: Principal, name: str) -> Topic:
     async with store.begin() as unit:
         found = await unit.topics.get(principal.tenant, principal.mode, name)
     if found is None:
-        raise NotFound(f"There is no topic {name!r}; `depesche topics list` shows them.")
+        raise NotFound(f"There is no topic {name!r}; `depesche topics list` lists them.")
     return found
 
 

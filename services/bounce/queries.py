@@ -45,7 +45,7 @@ async def explained(reads: Reads, principal: Principal, id: UUID) -> Explained:
     """Return one suppression with its evidence; raises NotFound."""
     found = await reads.suppression(principal.tenant, principal.mode, id)
     if found is None:
-        raise NotFound(f"There is no suppression {id}; GET suppressions lists them.")
+        raise NotFound(f"There is no suppression {id}; `depesche suppressions list` lists them.")
     evidence = Filter(principal.tenant, principal.mode, _EVIDENCE_SHOWN, address_hash=found.key.address_hash)
     return Explained(found, await reads.bounces(evidence))
 

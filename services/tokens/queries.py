@@ -99,7 +99,7 @@ async def recipient(deps: Tokens, realm: Realm, key: str, *, unmasked: bool) -> 
     """Return one recipient with addresses and consents. Raises NotFound."""
     row = await deps.reader.recipient(realm, key)
     if row is None:
-        raise NotFound(f"There is no recipient {key} for this key's tenant and mode; PUT it first.")
+        raise NotFound(f"There is no recipient {key} in this tenant and mode; check the key, or create it first.")
     return (await _views(deps, realm, [row], unmasked=unmasked))[0]
 
 
@@ -112,7 +112,7 @@ async def statements(deps: Tokens, realm: Realm, key: str, before: int | None, l
     """Return a recipient's statements, newest first. Raises NotFound."""
     row = await deps.reader.recipient(realm, key)
     if row is None:
-        raise NotFound(f"There is no recipient {key} for this key's tenant and mode.")
+        raise NotFound(f"There is no recipient {key} in this tenant and mode.")
     rows = await deps.reader.statements(row["id"], before, limit)
     return [{**dict(found), "channel": _WORDS[found["channel"]]} for found in rows]
 

@@ -146,6 +146,16 @@ def test_every_operation_documents_purpose_guard_and_errors(made: dict[str, Any]
             assert "application/problem+json" in operation["responses"][status]["content"], f"{name} {status}"
 
 
+def test_every_parameter_is_described(made: dict[str, Any]) -> None:
+    bare = [
+        f"{name}: {parameter['name']}"
+        for name, operation in operations(made)
+        for parameter in operation.get("parameters", ())
+        if not parameter.get("description")
+    ]
+    assert bare == []
+
+
 def test_every_body_and_path_parameter_has_an_example(made: dict[str, Any]) -> None:
     bare = []
     for name, operation in operations(made):

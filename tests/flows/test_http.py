@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from libs.auth import Principal, internal, public, scope
 from libs.contracts.outcomes import Mode
 from libs.errors import DepescheError, Invalid, TooManyRequests, Unauthorized, Unavailable
+from libs.paging import make_cursor, read_cursor
 from libs.service import Runtime, Service
 from libs.service_client import AsgiTransport, Transport
-from libs.web import Cursor, Router
+from libs.web import Router
 
 calls: list[int] = []
 revoked: set[str] = set()
@@ -53,7 +54,7 @@ async def things() -> list[int]:
 
 @routes.get("/v1/pages", dependencies=[public()])
 async def pages(cursor: str | None = None) -> dict[str, Any]:
-    return {"after": Cursor.read(cursor, 2)}
+    return {"after": read_cursor(cursor, str, int)}
 
 
 @routes.get("/v1/broken", dependencies=[public()])
@@ -270,7 +271,7 @@ async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncCli
     assert refused.json()["detail"] == "This path accepts GET, POST."
 
 
-@pytest.mark.parametrize("cursor", ["x", "!!", "W10", Cursor.make("one"), "é"])
+@pytest.mark.parametrize("cursor", ["x", "!!", "W10", make_cursor("one"), "é"])
 async def test_a_foreign_cursor_is_refused_with_the_way_out(client: httpx.AsyncClient, cursor: str) -> None:
     answer = await client.get("/v1/pages", params={"cursor": cursor})
     assert answer.status_code == 422

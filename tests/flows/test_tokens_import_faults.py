@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from libs.contracts.audit import ActionRecorded
 from libs.ids import uuid7
 from libs.service import Runtime
 from libs.storage import embedded
@@ -126,6 +127,7 @@ async def test_a_sender_that_goes_away_leaves_whole_batches_only(suite: Suite) -
     await suite.service.app(scope, receive, send)
     report = (await suite.call("GET", f"/v1/imports/{id_}")).json()
     assert (report["state"], report["rows"], report["created"]) == ("interrupted", 3, 3)
+    assert await actions(suite) == [("recipients.import", {"state": "interrupted", "rows": 3})]
     again = await suite.load("customer_id\n1\n2\n3\n4\n5\n", params={"id": str(id_)})
     assert counts(again.json()) == (5, 2, 0, 3, 0)
     taken = await suite.load("customer_id\n1\n", params={"id": str(id_)})
@@ -149,6 +151,20 @@ async def test_an_import_is_cancelled_between_batches(suite: Suite) -> None:
     report = (await suite.call("GET", f"/v1/imports/{id_}")).json()
     assert (report["state"], report["created"]) == ("cancelled", 3)
     assert await suite.resolve("customer:4") == {}
+    assert await actions(suite) == [("recipients.import.cancel", None)]
+
+
+async def test_an_import_that_has_ended_is_not_cancelled(suite: Suite) -> None:
+    report = (await suite.load("customer_id\n1\n")).json()
+    assert await actions(suite) == [("recipients.import", {"state": "done", "rows": 1})]
+    cancelled = await suite.call("POST", f"/v1/imports/{report['id']}:cancel")
+    assert cancelled.json()["state"] == "done"
+    assert await actions(suite) == [], "the audit would say that it was cancelled"
+
+
+async def actions(suite: Suite) -> list[tuple[str, Any]]:
+    """What the audit will say."""
+    return [(event.action, event.after) for event in await suite.events() if isinstance(event, ActionRecorded)]
 
 
 async def test_who_is_erased_while_the_file_arrives_is_not_brought_back_by_it(suite: Suite) -> None:

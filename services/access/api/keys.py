@@ -7,9 +7,10 @@ from fastapi import Body, Path, Query, Request, Response
 
 from libs.auth import Principal, internal, scope
 from libs.contracts.outcomes import Mode
-from libs.errors import Forbidden, Invalid
+from libs.errors import Forbidden
 from libs.ids import TenantId
-from libs.web import After, Cursor, Limit, Page, Router
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import Router
 from services.access import domain, handlers, queries
 from services.access.api.shapes import ROTATION, KeyBody, KeyMade, KeyShown, Presented, Rotation, Verified
 from services.access.domain import ApiKey
@@ -18,7 +19,9 @@ from services.access.handlers import Access, MadeKey, NewKey
 router = Router(prefix="/v1", tags=["keys"])
 
 Admin = Annotated[Principal, scope("keys:admin")]
-KeyId = Annotated[str, Path(pattern=r"^[a-z2-7]{16}$", examples=["7mxq4zdkzt3la5vw"])]
+KeyId = Annotated[
+    str, Path(pattern=r"^[a-z2-7]{16}$", description="The key's id, not its text.", examples=["7mxq4zdkzt3la5vw"])
+]
 RotationBody = Annotated[Rotation | None, Body(examples=[ROTATION])]
 OfTenant = Annotated[int | None, Query(ge=1, le=domain.MAX_TENANTS, description="Default: the caller's own.")]
 
@@ -31,16 +34,9 @@ async def list_keys(
     number = tenant or principal.tenant
     if number != principal.tenant and not queries.sees_all_tenants(principal):
         raise Forbidden(f"This key can only see keys of tenant {principal.tenant}; leave `tenant` out.")
-    key = Cursor.read(cursor)
-    after = key[0] if key else ""
-    if not isinstance(after, str):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    (after,) = read_cursor(cursor, str) or ("",)
     found = await queries.keys(_deps(request).store, number, after, limit + 1)
-    more = len(found) > limit
-    return Page(
-        items=[_shown(request, item) for item in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].id) if more else None,
-    )
+    return page_of(found, limit, lambda key: _shown(request, key), lambda key: (key.id,))
 
 
 @router.post("/keys", status_code=201)

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import Path, Request, Response
 
 from libs.auth import Principal, scope
-from libs.errors import Invalid
 from libs.ids import TenantId
-from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import EDIT, Router, etag, require_match
 from services.access import domain, handlers, queries
 from services.access.api.shapes import TenantBody, TenantShown
 from services.access.domain import Tenant
@@ -15,7 +15,7 @@ from services.access.handlers import Access
 
 router = Router(prefix="/v1/tenants", tags=["tenants"])
 
-Number = Annotated[int, Path(ge=1, le=domain.MAX_TENANTS, examples=[1])]
+Number = Annotated[int, Path(ge=1, le=domain.MAX_TENANTS, description="The tenant's number.", examples=[1])]
 Reader = Annotated[Principal, scope("topics:read", internal=True)]
 Admin = Annotated[Principal, scope("tenants:admin")]
 
@@ -25,16 +25,9 @@ async def list_tenants(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[TenantShown]:
     """List tenants by number."""
-    key = Cursor.read(cursor)
-    after = key[0] if key else 0
-    if not isinstance(after, int) or not 0 <= after <= domain.MAX_TENANTS:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    (after,) = read_cursor(cursor, int, below=domain.MAX_TENANTS + 1) or (0,)
     found = await queries.tenants(_deps(request).store, principal, after, limit + 1)
-    more = len(found) > limit
-    return Page(
-        items=[shown(tenant) for tenant in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].number) if more else None,
-    )
+    return page_of(found, limit, shown, lambda tenant: (tenant.number,))
 
 
 @router.post("", status_code=201)

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import Path, Request, Response
 
 from libs.auth import Principal, scope
-from libs.errors import Invalid
-from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import EDIT, Router, etag, require_match
 from services.access import domain, handlers, queries
 from services.access.api.shapes import TopicBody, TopicName, TopicShown
 from services.access.domain import Category, Topic
@@ -16,7 +16,7 @@ router = Router(prefix="/v1/topics", tags=["topics"])
 
 Reader = Annotated[Principal, scope("topics:read", internal=True)]
 Writer = Annotated[Principal, scope("topics:write")]
-NameInPath = Annotated[TopicName, Path(examples=["price-alerts"])]
+NameInPath = Annotated[TopicName, Path(description="The topic's name.", examples=["price-alerts"])]
 
 
 @router.get("")
@@ -24,16 +24,9 @@ async def list_topics(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[TopicShown]:
     """List topics by name."""
-    key = Cursor.read(cursor)
-    after = key[0] if key else ""
-    if not isinstance(after, str):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    (after,) = read_cursor(cursor, str) or ("",)
     found = await queries.topics(_deps(request).store, principal, after, limit + 1)
-    more = len(found) > limit
-    return Page(
-        items=[shown(topic) for topic in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].name) if more else None,
-    )
+    return page_of(found, limit, shown, lambda topic: (topic.name,))
 
 
 @router.get("/{name}")

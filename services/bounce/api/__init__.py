@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import AwareDatetime
 
 from libs.auth import Principal, scope
 from libs.contracts.outcomes import Scope
 from libs.errors import BadRequest, Invalid, Transient, UnsupportedMedia
-from libs.web import After, Cursor, Limit, Page, Router
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import Router
 from services.bounce import queries
 from services.bounce.api.shapes import (
     BounceShown,
@@ -37,6 +38,13 @@ Reader = Annotated[Principal, scope("bounces:read")]
 Writer = Annotated[Principal, scope("bounces:write")]
 Address = Annotated[str | None, Query(max_length=4096, description="An address; only its hash is searched for.")]
 Recipient = Annotated[str | None, Query(max_length=300, description="A recipient's key.", examples=["customer:1042"])]
+OfKind = Annotated[Kind | None, Query(description="Kind of `address`; without it, it is recognised by its form.")]
+OfMessage = Annotated[str | None, Query(max_length=60, description="Only what is about this message.")]
+Category = Annotated[str | None, Query(max_length=30, description="Only this category.", examples=["unknown-user"])]
+Provider = Annotated[str | None, Query(max_length=100, description="Only this mailbox provider's.", examples=["gmail"])]
+MailId = Annotated[UUID, Path(description="The mail's id.")]
+BounceId = Annotated[UUID, Path(description="The fact's id.")]
+SuppressionId = Annotated[UUID, Path(description="The suppression's id.")]
 
 _RAW = {"message/rfc822": {"schema": {"type": "string", "format": "binary"}, "example": "From: mailer-daemon@…"}}
 
@@ -78,9 +86,13 @@ async def hand_in_mail(
 async def list_mails(
     request: Request,
     principal: Reader,
-    state: Literal["waiting", "read", "backscatter"] | None = None,
-    outcome: Annotated[str | None, Query(max_length=100, examples=["undetermined"])] = None,
-    message: Annotated[str | None, Query(max_length=60)] = None,
+    state: Annotated[
+        Literal["waiting", "read", "backscatter"] | None, Query(description="How far it has been processed.")
+    ] = None,
+    outcome: Annotated[
+        str | None, Query(max_length=100, description="Only this outcome.", examples=["undetermined"])
+    ] = None,
+    message: OfMessage = None,
     since: Annotated[AwareDatetime | None, Query(description="Arrived at or after this time.")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Arrived before this time.")] = None,
     limit: Limit = 100,
@@ -96,18 +108,14 @@ async def list_mails(
         _clean(message, "message"),
         sensible(since, "since") if since else None,
         sensible(until, "until") if until else None,
-        after_of(cursor),
+        read_cursor(cursor, datetime, UUID),
     )
     found = await deps_of(request).reads.mails(wanted)
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(
-        items=[shown_mail(item) for item in found[:limit]],
-        next_cursor=Cursor.make(last.received_at.isoformat(), str(last.id)) if last else None,
-    )
+    return page_of(found, limit, shown_mail, lambda mail: (mail.received_at, mail.id))
 
 
 @router.get("/mails/{id}")
-async def get_mail(request: Request, principal: Reader, id: UUID) -> MailShown:
+async def get_mail(request: Request, principal: Reader, id: MailId) -> MailShown:
     """Return a mail's outcome."""
     return shown_mail(await queries.mail(deps_of(request).reads, principal, id))
 
@@ -118,9 +126,9 @@ async def list_bounces(
     principal: Reader,
     recipient: Recipient = None,
     address: Address = None,
-    kind: Kind | None = None,
-    message: Annotated[str | None, Query(max_length=60)] = None,
-    category: Annotated[str | None, Query(max_length=30, examples=["unknown-user"])] = None,
+    kind: OfKind = None,
+    message: OfMessage = None,
+    category: Category = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[BounceShown]:
@@ -132,22 +140,18 @@ async def list_bounces(
         principal.tenant,
         principal.mode,
         limit + 1,
-        after_of(cursor),
+        read_cursor(cursor, datetime, UUID),
         queries.hash_of(deps.hasher, address, kind) if address else None,
         _clean(recipient, "recipient"),
         _clean(message, "message"),
         category,
     )
     rows = await deps.reads.bounces(wanted)
-    last = rows[limit - 1] if len(rows) > limit else None
-    return Page(
-        items=[shown_bounce(row) for row in rows[:limit]],
-        next_cursor=Cursor.make(last["at"].isoformat(), str(last["id"])) if last else None,
-    )
+    return page_of(rows, limit, shown_bounce, lambda row: (row["at"], row["id"]))
 
 
 @router.get("/bounces/{id}")
-async def get_bounce(request: Request, principal: Reader, id: UUID) -> BounceShown:
+async def get_bounce(request: Request, principal: Reader, id: BounceId) -> BounceShown:
     """Return one fact; suppressions refer to it as `bounce` and in `proofs`."""
     return shown_bounce(await queries.bounce(deps_of(request).reads, principal, id))
 
@@ -158,8 +162,8 @@ async def list_suppressions(
     principal: Reader,
     recipient: Recipient = None,
     address: Address = None,
-    kind: Kind | None = None,
-    active: bool | None = None,
+    kind: OfKind = None,
+    active: Annotated[bool | None, Query(description="true: in force; false: lifted or expired.")] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[SuppressionShown]:
@@ -169,21 +173,22 @@ async def list_suppressions(
         principal.tenant,
         principal.mode,
         limit + 1,
-        after_of(cursor),
+        read_cursor(cursor, datetime, UUID),
         queries.hash_of(deps.hasher, address, kind) if address else None,
         _clean(recipient, "recipient"),
         active=active,
     )
     found = await deps.reads.suppressions(wanted)
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(
-        items=[SuppressionShown(**shown_suppression(item)) for item in found[:limit]],
-        next_cursor=Cursor.make(last.changed_at.isoformat(), str(last.id)) if last else None,
+    return page_of(
+        found,
+        limit,
+        lambda suppression: SuppressionShown(**shown_suppression(suppression)),
+        lambda suppression: (suppression.changed_at, suppression.id),
     )
 
 
 @router.get("/suppressions/{id}")
-async def get_suppression(request: Request, principal: Reader, id: UUID) -> SuppressionExplained:
+async def get_suppression(request: Request, principal: Reader, id: SuppressionId) -> SuppressionExplained:
     """Return one suppression with its evidence."""
     found = await queries.explained(deps_of(request).reads, principal, id)
     evidence = [shown_bounce(row) for row in found.evidence]
@@ -203,7 +208,7 @@ async def add_suppression(
 
 
 @router.post("/suppressions/{id}:lift")
-async def lift(request: Request, principal: Writer, id: UUID, body: LiftBody) -> SuppressionShown:
+async def lift(request: Request, principal: Writer, id: SuppressionId, body: LiftBody) -> SuppressionShown:
     """End a suppression; only new evidence places it again."""
     return SuppressionShown(**shown_suppression(await lift_suppression(deps_of(request), principal, id, body.note)))
 
@@ -250,20 +255,6 @@ def shown_suppression(item: Suppression) -> dict[str, Any]:
         "policy": item.cause.policy or None,
         "proofs": list(item.cause.evidence),
     }
-
-
-def after_of(cursor: str | None) -> tuple[datetime, UUID] | None:
-    """Return the time and id of the last page's end. Raises Invalid for another list's cursor."""
-    key = Cursor.read(cursor, 2)
-    if key is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(str(key[0]))
-        if moment.tzinfo is None:
-            raise ValueError
-        return moment, UUID(str(key[1]))
-    except ValueError as error:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error
 
 
 def _clean(text: str | None, name: str) -> str | None:

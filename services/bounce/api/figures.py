@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import Query, Request
 from pydantic import AwareDatetime
 
 from libs.errors import Invalid
-from libs.web import After, Cursor, Limit, Page, Router
-from services.bounce.api import Reader, after_of, deps_of, period, sensible
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import Router
+from services.bounce.api import Category, Provider, Reader, deps_of, period, sensible
 from services.bounce.api.figure_shapes import BreakerShown, Counted, FigureRow, HealthRow, Reputation, Statistics
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.reports import figures_kept_since
@@ -25,7 +27,6 @@ Since = Annotated[AwareDatetime | None, Query(description="Start, rounded down t
 Until = Annotated[
     AwareDatetime | None, Query(description="End, exclusive, rounded up to the hour or day (UTC); default: now.")
 ]
-Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
 
 
 @router.get("/statistics", summary="Bounce statistics")
@@ -36,10 +37,14 @@ async def statistics(
     until: Until = None,
     grain: Annotated[Literal["hour", "day", "none"], Query(description="Buckets of time, in UTC.")] = "day",
     by: Annotated[list[Dimension] | None, Query(description="Dimensions to group by; repeatable.")] = None,
-    category: Annotated[str | None, Query(max_length=30, examples=["unknown-user"])] = None,
+    category: Category = None,
     provider: Provider = None,
-    from_domain: Annotated[str | None, Query(max_length=255, examples=["shop.example"])] = None,
-    communication: Annotated[str | None, Query(max_length=100, examples=["order-confirmed"])] = None,
+    from_domain: Annotated[
+        str | None, Query(max_length=255, description="Only mails from this domain.", examples=["shop.example"])
+    ] = None,
+    communication: Annotated[
+        str | None, Query(max_length=100, description="Only this communication.", examples=["order-confirmed"])
+    ] = None,
 ) -> Statistics:
     """Count by hour or day, category, provider, sending domain and communication. Default: the last seven days.
 
@@ -72,7 +77,7 @@ async def reputation(
     principal: Reader,
     since: Since = None,
     until: Until = None,
-    sender: Annotated[int | None, Query(ge=0, le=32_767)] = None,
+    sender: Annotated[int | None, Query(ge=0, le=32_767, description="Only this sender, by its number.")] = None,
     provider: Provider = None,
 ) -> Reputation:
     """Count blocks, which never affect an address, by sender, IP address or domain, provider and category."""
@@ -87,13 +92,10 @@ async def breakers(
     request: Request, principal: Reader, provider: Provider = None, limit: Limit = 100, cursor: After = None
 ) -> Page[BreakerShown]:
     """List the breakers' history, newest first."""
-    wanted = BreakerQuery(principal.tenant, principal.mode, limit + 1, provider, after=after_of(cursor))
+    after = read_cursor(cursor, datetime, UUID)
+    wanted = BreakerQuery(principal.tenant, principal.mode, limit + 1, provider, after=after)
     rows = await deps_of(request).figures.breakers(wanted)
-    last = rows[limit - 1] if len(rows) > limit else None
-    return Page(
-        items=[shown_breaker(row) for row in rows[:limit]],
-        next_cursor=Cursor.make(last["opened_at"].isoformat(), str(last["id"])) if last else None,
-    )
+    return page_of(rows, limit, shown_breaker, lambda row: (row["opened_at"], row["id"]))
 
 
 def shown_breaker(row: Mapping[str, Any]) -> BreakerShown:

@@ -11,7 +11,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.errors import Invalid
-from libs.web import After, Cursor, Limit, Router
+from libs.paging import BIGINTS, After, Limit, make_cursor, read_cursor
+from libs.web import Router
 from services.bounce.api import Reader, deps_of, period, shown_bounce, shown_suppression
 from services.bounce.api.shapes import BOUNCE, BounceShown, SuppressionShown
 from services.bounce.domain.suppressions import Suppression
@@ -32,7 +33,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 
 Since = Annotated[AwareDatetime, Query(description="Start, inclusive.", examples=["2027-03-01T00:00:00Z"])]
 Until = Annotated[AwareDatetime | None, Query(description="End; default: now.")]
-Format = Annotated[Literal["ndjson", "csv"], Query(alias="format")]
+Format = Annotated[Literal["ndjson", "csv"], Query(alias="format", description="Format of the file.")]
 
 
 class Feed(BaseModel):
@@ -50,7 +51,7 @@ async def feed(request: Request, principal: Reader, limit: Limit = 100, cursor: 
     A fact's decision may change afterwards (parked, undone): `GET bounces` and the bus report that.
     """
     rows = await deps_of(request).reads.feed((principal.tenant, principal.mode), _place(cursor), limit)
-    last = Cursor.make(str(rows[-1]["fed_in"]), rows[-1]["fed_as"]) if rows else cursor
+    last = make_cursor(str(rows[-1]["fed_in"]), rows[-1]["fed_as"]) if rows else cursor
     return Feed(items=[shown_bounce(row) for row in rows], next_cursor=last)
 
 
@@ -133,11 +134,8 @@ async def _together(lines: AsyncIterator[str]) -> AsyncIterator[bytes]:
 
 
 def _place(cursor: str | None) -> tuple[str, int] | None:
-    key = Cursor.read(cursor, 2)
-    if key is None:
-        return None
-    transaction, number = key
-    known = isinstance(transaction, str) and transaction.isascii() and transaction.isdigit() and len(transaction) < 19
-    if not known or not isinstance(number, int) or not 0 <= number < 1 << 62:
+    """Parse the transaction, a text because JSON numbers lose digits, and the number within it."""
+    place = read_cursor(cursor, str, int, below=BIGINTS)
+    if place and not (place[0].isascii() and place[0].isdigit() and len(place[0]) < 19):
         raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-    return transaction, number
+    return place

@@ -1,15 +1,17 @@
 """Replays over HTTP: what would be barred under other rules or settings."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import timedelta
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Path, Query, Request, Response
 
 from libs.errors import Invalid
-from libs.web import After, Cursor, Limit, Page, Router
-from services.bounce.api import Reader, Writer, after_of, deps_of, period
+from libs.paging import BIGINTS, After, Limit, Page, page_of, read_cursor
+from libs.web import Router
+from services.bounce.api import Reader, Writer, deps_of, period
 from services.bounce.api.replay_shapes import ChangeShown, ReplayBody, ReplayShown
 from services.bounce.handlers.replays import ask_for_replay, cancel_replay, found
 from services.bounce.ports.replays import Asked, ChangeQuery, ReplayRecord
@@ -44,12 +46,9 @@ async def list_replays(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[ReplayShown]:
     """List replays, newest first; they are kept for 90 days."""
-    rows = await deps_of(request).replays.page((principal.tenant, principal.mode), after_of(cursor), limit + 1)
-    last = rows[limit - 1] if len(rows) > limit else None
-    return Page(
-        items=[_shown(row) for row in rows[:limit]],
-        next_cursor=Cursor.make(last.created_at.isoformat(), str(last.id)) if last else None,
-    )
+    after = read_cursor(cursor, datetime, UUID)
+    rows = await deps_of(request).replays.page((principal.tenant, principal.mode), after, limit + 1)
+    return page_of(rows, limit, _shown, lambda row: (row.created_at, row.id))
 
 
 @router.get("/{id}", summary="A replay")
@@ -70,23 +69,19 @@ async def list_changes(
     """List every address whose suppression would appear or vanish, with the server's words; also during the run."""
     deps = deps_of(request)
     await found(deps, principal, id)
-    key = Cursor.read(cursor)
-    if key is not None and (type(key[0]) is not int or not 0 <= key[0] < 1 << 62):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-    rows = await deps.replays.changes(ChangeQuery(id, limit + 1, key[0] if key else 0, appears))
-    items = [
-        ChangeShown(
-            **{
-                name: row[name]
-                for name in ("appears", "scope", "recipient", "at", "provider", "text", "was", "becomes")
-            },
-            number=row["ordinal"],
-            bounce=row["bounce_id"],
-            address_hash=row["address_hash"].hex(),
-        )
-        for row in rows[:limit]
-    ]
-    return Page(items=items, next_cursor=Cursor.make(items[-1].number) if len(rows) > limit else None)
+    (after,) = read_cursor(cursor, int, below=BIGINTS) or (0,)
+    rows = await deps.replays.changes(ChangeQuery(id, limit + 1, after, appears))
+    return page_of(rows, limit, _change, lambda row: (row["ordinal"],))
+
+
+def _change(row: Mapping[str, Any]) -> ChangeShown:
+    names = ("appears", "scope", "recipient", "at", "provider", "text", "was", "becomes")
+    return ChangeShown(
+        **{name: row[name] for name in names},
+        number=row["ordinal"],
+        bounce=row["bounce_id"],
+        address_hash=row["address_hash"].hex(),
+    )
 
 
 @router.post("/{id}:cancel", summary="Stop a replay")

@@ -10,8 +10,9 @@ from uuid import UUID
 from fastapi import Path, Query, Request, Response
 
 from libs.errors import Invalid
-from libs.web import After, Cursor, Limit, Page, Router, etag
-from services.bounce.api import Reader, deps_of
+from libs.paging import BIGINTS, After, Limit, Page, page_of, read_cursor
+from libs.web import Router, etag
+from services.bounce.api import Provider, Reader, deps_of
 from services.bounce.api.report_shapes import (
     Agreement,
     Agreements,
@@ -32,7 +33,6 @@ from services.bounce.ports.reports import OpinionQuery, UnreadQuery
 router = Router(prefix="/v1", tags=["rules"])
 
 Days = Annotated[int, Query(ge=1, le=400, description="Number of days (UTC), including today.")]
-Provider = Annotated[str | None, Query(max_length=100, examples=["gmail"])]
 
 
 @router.get("/reports/dead-rules", summary="Rules that never match")
@@ -41,14 +41,10 @@ async def dead_rules(
 ) -> Page[DeadRule]:
     """List rules in force that have not matched for so many days, sorted by id."""
     deps = deps_of(request)
-    after = _key(cursor, str)
+    (after,) = read_cursor(cursor, str) or ("",)
     dead = await rules_without_a_hit(deps, realm_of(principal), _since(request, days))
-    rest = [rule for rule in dead if after is None or rule["rule"] > after[0]]
-    page = rest[:limit]
-    return Page(
-        items=[DeadRule(**rule) for rule in page],
-        next_cursor=Cursor.make(page[-1]["rule"]) if len(rest) > limit else None,
-    )
+    rest = [rule for rule in dead if rule["rule"] > after]
+    return page_of(rest, limit, lambda rule: DeadRule(**rule), lambda rule: (rule["rule"],))
 
 
 @router.get("/reports/outdone-rules", summary="Rules that never decide")
@@ -56,14 +52,9 @@ async def outdone_rules(
     request: Request, principal: Reader, days: Days = 30, limit: Limit = 100, cursor: After = None
 ) -> Page[OutdoneRule]:
     """List rules that matched and never decided, the most frequent first, with the rules that decided instead."""
-    key = _key(cursor, int, str)
-    realm = realm_of(principal)
-    rows = await deps_of(request).reports.outdone(realm, _since(request, days), limit + 1, key)
-    last = rows[limit - 1] if len(rows) > limit else None
-    return Page(
-        items=[OutdoneRule(**row) for row in rows[:limit]],
-        next_cursor=Cursor.make(last["count"], last["rule"]) if last else None,
-    )
+    after = read_cursor(cursor, int, str, below=BIGINTS)
+    rows = await deps_of(request).reports.outdone(realm_of(principal), _since(request, days), limit + 1, after)
+    return page_of(rows, limit, lambda row: OutdoneRule(**row), lambda row: (row["count"], row["rule"]))
 
 
 @router.get("/reports/unread-texts", summary="Replies that no rule matches")
@@ -76,18 +67,14 @@ async def list_unread(
     cursor: After = None,
 ) -> Page[UnreadText]:
     """List replies that no rule matched when they arrived, by template and provider, the most frequent first."""
-    count_template_provider = _key(cursor, int, str, str)
-    after = None
-    if count_template_provider:
-        count, template, name = count_template_provider
-        after = (count, _uuid(template), name)
-    realm = realm_of(principal)
-    wanted = UnreadQuery(realm, _since(request, days), limit + 1, provider, after=after)
+    after = read_cursor(cursor, int, UUID, str, below=BIGINTS)
+    wanted = UnreadQuery(realm_of(principal), _since(request, days), limit + 1, provider, after=after)
     rows = await unread_texts(deps_of(request), wanted)
-    last = rows[limit - 1] if len(rows) > limit else None
-    return Page(
-        items=[UnreadText(**row | {"provider": row["provider"] or None}) for row in rows[:limit]],
-        next_cursor=Cursor.make(last["count"], str(last["template_id"]), last["provider"]) if last else None,
+    return page_of(
+        rows,
+        limit,
+        lambda row: UnreadText(**row | {"provider": row["provider"] or None}),
+        lambda row: (row["count"], row["template_id"], row["provider"]),
     )
 
 
@@ -120,15 +107,11 @@ async def disagreements(
     cursor: After = None,
 ) -> Page[Disagreement]:
     """List where a mail vendor or the model gives another category than we do, the most frequent first."""
-    after = _key(cursor, int, str, str, str, str, str)
+    after = read_cursor(cursor, int, str, str, str, str, str, below=BIGINTS)
     wanted = OpinionQuery(realm_of(principal), _since(request, days), limit + 1, who, after)
     rows = await deps_of(request).reports.opinions(wanted)
-    last = rows[limit - 1] if len(rows) > limit else None
     names = ("count", "who", "other", "category", "rule", "provider")
-    return Page(
-        items=[_disagreement(row) for row in rows[:limit]],
-        next_cursor=Cursor.make(*(last[name] for name in names)) if last else None,
-    )
+    return page_of(rows, limit, _disagreement, lambda row: tuple(row[name] for name in names))
 
 
 def _disagreement(row: Any) -> Disagreement:
@@ -163,21 +146,3 @@ async def rule_hits(request: Request, principal: Reader, id: IdInPath, days: Day
 def _since(request: Request, days: int) -> date:
     today: date = deps_of(request).clock().date()
     return today - timedelta(days=days - 1)
-
-
-def _key(cursor: str | None, *kinds: type) -> tuple[Any, ...] | None:
-    """Parse a cursor's sort key. Raises Invalid for another list's cursor."""
-    key = Cursor.read(cursor, len(kinds))
-    if key is None:
-        return None
-    fits = all(type(value) is kind for value, kind in zip(key, kinds, strict=True))
-    if not fits or any(isinstance(value, int) and not 0 <= value < 1 << 62 for value in key):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-    return tuple(key)
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error

@@ -1,7 +1,6 @@
 """Mails read again by today's rules, while their bytes are kept."""
 
 from datetime import timedelta
-from uuid import UUID
 
 from fastapi import Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -9,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from libs.errors import Conflict, Invalid
 from libs.web import Router
 from services.bounce import queries
-from services.bounce.api import Writer, deps_of, period, shown_mail
+from services.bounce.api import MailId, Writer, deps_of, period, shown_mail
 from services.bounce.api.shapes import MailShown
 from services.bounce.handlers.mails import read_again
 from services.bounce.ports.mails import Rereading
@@ -54,7 +53,7 @@ async def reclassify_many(request: Request, principal: Writer, body: RereadBody)
 
 
 @router.post("/mails/{id}:reclassify", status_code=202, summary="Read a mail again")
-async def reclassify(request: Request, principal: Writer, id: UUID) -> MailShown:
+async def reclassify(request: Request, principal: Writer, id: MailId) -> MailShown:
     """Read one mail again; it is `waiting` until then."""
     deps = deps_of(request)
     found = await queries.mail(deps.reads, principal, id)

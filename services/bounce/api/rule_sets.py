@@ -7,7 +7,8 @@ from fastapi import Path, Request, Response
 
 from libs.auth import Principal, scope
 from libs.errors import NotFound
-from libs.web import After, Cursor, Limit, Page, Router
+from libs.paging import INTEGERS, After, Limit, Page, page_of, read_cursor
+from libs.web import Router
 from services.bounce.api import Reader, deps_of
 from services.bounce.api.deciding import EXAMPLES, UndoShown, previewed
 from services.bounce.api.rule_shapes import (
@@ -20,7 +21,6 @@ from services.bounce.api.rule_shapes import (
     RuleSetHead,
     RuleSetShown,
 )
-from services.bounce.api.rules import below_of
 from services.bounce.handlers.rolling_back import RollBack, preview, roll_back
 from services.bounce.handlers.rule_sets import Publication, publish
 from services.bounce.ports import Preview
@@ -29,7 +29,7 @@ from services.bounce.ports.rules import RuleSetRecord
 router = Router(prefix="/v1/rule-sets", tags=["rules"])
 
 Publisher = Annotated[Principal, scope("rules:publish")]
-Number = Annotated[int, Path(ge=0, lt=2**31, examples=[6])]
+Number = Annotated[int, Path(ge=0, lt=2**31, description="The rule set's number.", examples=[6])]
 
 
 @router.get("")
@@ -37,11 +37,9 @@ async def list_rule_sets(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[RuleSetHead]:
     """List rule sets, the one in force first."""
-    found = await deps_of(request).rule_sets.page(below_of(cursor), limit + 1)
-    return Page(
-        items=[RuleSetHead(**_head(record)) for record in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].number) if len(found) > limit else None,
-    )
+    (below,) = read_cursor(cursor, int) or (INTEGERS - 1,)
+    found = await deps_of(request).rule_sets.page(below, limit + 1)
+    return page_of(found, limit, lambda record: RuleSetHead(**_head(record)), lambda record: (record.number,))
 
 
 @router.post("", status_code=201)
@@ -64,7 +62,7 @@ async def show_rule_set(request: Request, principal: Reader, number: Number) -> 
     """Return a rule set with its rules as published."""
     record = await deps_of(request).rule_sets.get(number)
     if record is None:
-        raise NotFound(f"There is no rule set {number}; GET rule-sets lists them.")
+        raise NotFound(f"There is no rule set {number}; `depesche bounce rules sets` lists them.")
     return _shown(record)
 
 

@@ -1,15 +1,16 @@
 """Rules over HTTP: created, changed with If-Match, retired; nothing is in force before a rule set is published."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Request, Response
 
 from libs.auth import Principal, scope
 from libs.errors import Conflict, Invalid
-from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
+from libs.paging import INTEGERS, After, Limit, Page, next_cursor, page_of, read_cursor
+from libs.web import EDIT, Router, etag, require_match
 from services.bounce import queries
-from services.bounce.api import Reader, deps_of
+from services.bounce.api import Category, Reader, deps_of
 from services.bounce.api.rule_shapes import (
     NewRule,
     RuleBody,
@@ -32,18 +33,23 @@ from services.bounce.ports.rules import RuleFilter
 router = Router(prefix="/v1/rules", tags=["rules"])
 
 Author = Annotated[Principal, scope("rules:write")]
-IdInPath = Annotated[str, Path(max_length=80, pattern=r"^[a-z0-9][a-z0-9-]*$", examples=["our-house-rule"])]
-_NEWEST = 2**31 - 1
+IdInPath = Annotated[
+    str, Path(max_length=80, pattern=r"^[a-z0-9][a-z0-9-]*$", description="The rule's id.", examples=["our-house-rule"])
+]
 
 
 @router.get("")
 async def list_rules(
     request: Request,
     principal: Reader,
-    layer: Literal["shipped", "organisation", "emergency"] | None = None,
-    state: StateWord | None = None,
-    category: Annotated[str | None, Query(max_length=30, examples=["unknown-user"])] = None,
-    provider: Annotated[str | None, Query(max_length=100, examples=["gmail"])] = None,
+    layer: Annotated[
+        Literal["shipped", "organisation", "emergency"] | None, Query(description="Only rules of this layer.")
+    ] = None,
+    state: Annotated[StateWord | None, Query(description="Only rules in this state.")] = None,
+    category: Category = None,
+    provider: Annotated[
+        str | None, Query(max_length=100, description="Only rules for this mailbox provider.", examples=["gmail"])
+    ] = None,
     text: Annotated[str | None, Query(max_length=200, description="Occurs in id, words, note or examples.")] = None,
     limit: Limit = 100,
     cursor: After = None,
@@ -52,9 +58,10 @@ async def list_rules(
     deps = deps_of(request)
     if any("\x00" in (term or "") for term in (category, provider, text)):
         raise Invalid("A search term must not contain NUL.", pointer="text")
+    (after,) = read_cursor(cursor, str) or ("",)
     wanted = RuleFilter(
         limit + 1,
-        _after(cursor),
+        after,
         Layer.parse(layer) if layer else None,
         State.parse(state) if state else None,
         category,
@@ -63,7 +70,7 @@ async def list_rules(
     )
     found = await queries.rules(deps.workshop.shipped, deps.rules, wanted)
     shown = await _shown(deps, principal, found[:limit])
-    return Page(items=shown, next_cursor=Cursor.make(found[limit - 1].id) if len(found) > limit else None)
+    return Page(items=shown, next_cursor=next_cursor(found, limit, lambda rule: (rule.id,)))
 
 
 @router.post("", status_code=201)
@@ -123,28 +130,13 @@ async def list_versions(
     deps = deps_of(request)
     if await deps.rules.get(id) is None:
         raise handlers.unknown(deps, id)
-    rows = await deps.rules.versions(id, below_of(cursor), limit + 1)
-    items = [
-        RuleVersion(**{**row, "state": State(row["state"]).word, "document": RuleDocument(**row["document"])})
-        for row in rows[:limit]
-    ]
-    return Page(items=items, next_cursor=Cursor.make(items[-1].version) if len(rows) > limit else None)
+    (below,) = read_cursor(cursor, int) or (INTEGERS - 1,)
+    rows = await deps.rules.versions(id, below, limit + 1)
+    return page_of(rows, limit, _version, lambda row: (row["version"],))
 
 
-def below_of(cursor: str | None) -> int:
-    """Return the number at which the last page ended; above all others for the first. Raises Invalid."""
-    key = Cursor.read(cursor)
-    below = key[0] if key else _NEWEST
-    if not isinstance(below, int) or not 0 <= below <= _NEWEST:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-    return below
-
-
-def _after(cursor: str | None) -> str:
-    key = Cursor.read(cursor)
-    if key and (not isinstance(key[0], str) or "\x00" in key[0]):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-    return key[0] if key else ""
+def _version(row: Mapping[str, Any]) -> RuleVersion:
+    return RuleVersion(**{**row, "state": State(row["state"]).word, "document": RuleDocument(**row["document"])})
 
 
 def wanted_of(id_: str, body: RuleBody) -> Wanted:

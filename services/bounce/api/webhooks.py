@@ -1,12 +1,13 @@
 """Other systems' webhooks: they receive facts and suppressions, signed after Standard Webhooks."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Path, Request, Response
 
-from libs.errors import Invalid
-from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import EDIT, Router, etag, require_match
 from services.bounce.api import Reader, Writer, deps_of, period
 from services.bounce.api.webhook_shapes import (
     AgainBody,
@@ -105,10 +106,14 @@ async def list_attempts(
     """List calls, newest first, with their results."""
     deps = deps_of(request)
     await handlers.webhook_of(deps, principal, id)
-    rows = await deps.webhooks.attempts(id, _after(cursor), limit + 1)
+    (before,) = read_cursor(cursor, UUID) or (None,)
+    rows = await deps.webhooks.attempts(id, before, limit + 1)
+    return page_of(rows, limit, _attempt, lambda row: (row["id"],))
+
+
+def _attempt(row: Mapping[str, Any]) -> AttemptShown:
     names = [name for name in AttemptShown.model_fields if name != "event"]
-    shown = [AttemptShown(event=row["event_id"], **{name: row[name] for name in names}) for row in rows[:limit]]
-    return Page(items=shown, next_cursor=Cursor.make(str(shown[-1].id)) if len(rows) > limit else None)
+    return AttemptShown(event=row["event_id"], **{name: row[name] for name in names})
 
 
 def _wanted(body: WebhookBody) -> handlers.Wanted:
@@ -123,11 +128,3 @@ def _shown(webhook: Webhook, counts: tuple[int, int] = (0, 0)) -> dict[str, obje
         "waiting": counts[0],
         "given_up": counts[1],
     }
-
-
-def _after(cursor: str | None) -> UUID | None:
-    key = Cursor.read(cursor, 1)
-    try:
-        return UUID(str(key[0])) if key else None
-    except ValueError as error:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error

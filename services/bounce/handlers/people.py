@@ -41,7 +41,7 @@ async def suppress_by_hand(
 async def lift_suppression(deps: Bounce, principal: Principal, id: UUID, note: str) -> Suppression:
     """End a suppression. Raises NotFound, or Conflict if it is not active."""
     if await deps.reads.suppression(principal.tenant, principal.mode, id) is None:
-        raise NotFound(f"There is no suppression {id}; GET suppressions lists them.")
+        raise NotFound(f"There is no suppression {id}; `depesche suppressions list` lists them.")
     now = deps.clock()
 
     def change(current: Suppression) -> tuple[Suppression, ActionRecorded]:
@@ -76,7 +76,7 @@ async def _decide(
     wanted = Parking(principal.tenant, principal.mode, breaker)
     undo = Undo(breaker, deps.clock(), principal.actor, note)
     if not await deps.figures.breakers(BreakerQuery(wanted.tenant, wanted.mode, id=breaker)):
-        raise NotFound(f"There is no breaker {breaker}; GET breakers lists them.")
+        raise NotFound(f"There is no breaker {breaker}; `depesche bounce breakers` lists them.")
     count = 0
     while some := await batch(wanted, undo):
         count += some

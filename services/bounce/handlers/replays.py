@@ -49,7 +49,7 @@ async def found(deps: Bounce, principal: Principal, id: UUID) -> ReplayRecord:
     """Raises NotFound."""
     replay = await deps.replays.get(principal.tenant, principal.mode, id)
     if replay is None:
-        raise NotFound(f"There is no replay {id}; GET replays lists them.")
+        raise NotFound(f"There is no replay {id}; `depesche bounce replays` lists them.")
     return replay
 
 
@@ -113,7 +113,7 @@ async def _entries(deps: Bounce, rules: str) -> Sequence[Published]:
         return entries
     record = await deps.rule_sets.get(int(rules))
     if record is None:
-        raise NotFound(f"There is no rule set {rules}; GET rule-sets lists them.")
+        raise NotFound(f"There is no rule set {rules}; `depesche bounce rules sets` lists them.")
     return record.rules
 
 

@@ -74,7 +74,9 @@ async def draft_rule(deps: Bounce, principal: Principal, wanted: UnreadQuery, ca
     """Draft a rule that matches one template. Raises NotFound, or Conflict if it has no distinctive words."""
     rows = await deps.reports.unread(wanted)
     if not rows:
-        raise NotFound(f"No unmatched reply has the template {wanted.template}; GET reports/unread-texts lists them.")
+        raise NotFound(
+            f"No unmatched reply has the template {wanted.template}; `depesche bounce reports unread` lists them."
+        )
     row = rows[0]
     meant = category or row["vendor_category"] or row["model_category"] or UNDETERMINED
     made = suggestion(row, meant) if row["template"] else None

@@ -108,7 +108,7 @@ async def _seen(deps: Bounce, principal: Principal, id: UUID | None, digest: str
         return {}
     replay = await deps.replays.get(principal.tenant, principal.mode, id)
     if replay is None or replay.result is None:
-        raise Invalid(f"There is no finished replay {id}; GET replays lists them.", pointer="/replay")
+        raise Invalid(f"There is no finished replay {id}; `depesche bounce replays` lists them.", pointer="/replay")
     if replay.result["after"]["rule_set"] != digest:
         raise Conflict("The replay used other rules than those to be published; run it again.")
     return {"replay": str(id), "appear": replay.result["appear"], "vanish": replay.result["vanish"]}

@@ -98,7 +98,7 @@ async def webhook_of(deps: Bounce, principal: Principal, id: UUID) -> Webhook:
     """Raises NotFound."""
     found = await deps.webhooks.get((principal.tenant, principal.mode), id)
     if found is None:
-        raise NotFound(f"There is no webhook {id}; GET webhooks lists them.")
+        raise NotFound(f"There is no webhook {id}; `depesche bounce webhooks list` lists them.")
     return found
 
 

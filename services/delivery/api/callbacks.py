@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from libs.auth import signature
 from libs.contracts.outcomes import Mode
@@ -65,6 +65,7 @@ _EVENTS: dict[str, Any] = {
     }
 }
 
+VendorInPath = Annotated[Vendor, Path(description="The vendor in the sender's account.")]
 Tenant = Annotated[int, Query(ge=1, le=32_767, description="The sender's tenant.")]
 Mode_ = Annotated[str, Query(alias="mode", pattern="^(live|test)$", description="The sender's mode.")]
 Number = Annotated[int, Query(ge=1, le=32_767, alias="sender", description="The sender's number.")]
@@ -103,7 +104,9 @@ async def simulator(request: Request) -> Response:
     summary="A mail vendor's webhooks: bounces, complaints, receipts",
     openapi_extra=_EVENTS,
 )
-async def mail_vendor(request: Request, vendor: Vendor, tenant: Tenant, mode: Mode_, number: Number) -> WebhookTaken:
+async def mail_vendor(
+    request: Request, vendor: VendorInPath, tenant: Tenant, mode: Mode_, number: Number
+) -> WebhookTaken:
     """Signed in the vendor's way, with a key of the sender's account. Repeated events change nothing, nor do those
     about mails that are not ours. Of a list, the readable events are applied, and a 422 names the others."""
     whose = Whose(tenant, Mode[mode.upper()], number)

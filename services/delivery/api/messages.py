@@ -32,12 +32,16 @@ router = Router(prefix="/v1", tags=["messages"])
 
 Reader = Annotated[Principal, scope("delivery:read", internal=True)]
 Suite = Annotated[Principal, internal()]
+RequestInPath = Annotated[UUID, Path(alias="id", description="The request's id.", examples=[REQUEST_ID])]
+MessageInPath = Annotated[str, Path(alias="id", max_length=80, description="The message's id.", examples=[MESSAGE_ID])]
 COUNTERS = ("pending", "sent", "failed", "skipped", "suppressed", "unknown")
 
 
 @router.get("/requests/{id}", summary="A request and its account")
 async def get_request(
-    request: Request, principal: Reader, id_: Annotated[UUID, Path(alias="id", examples=[REQUEST_ID])]
+    request: Request,
+    principal: Reader,
+    id_: RequestInPath,
 ) -> RequestShown:
     """The counters always add up to recipients + extra."""
     found = await queries.request(_deps(request), (principal.tenant, principal.mode), id_)
@@ -48,7 +52,9 @@ async def get_request(
 
 @router.get("/messages/{id}", summary="A message with its attempts and receipts")
 async def get_message(
-    request: Request, principal: Reader, id_: Annotated[str, Path(alias="id", max_length=80, examples=[MESSAGE_ID])]
+    request: Request,
+    principal: Reader,
+    id_: MessageInPath,
 ) -> MessageShown:
     """Its last attempt, the superseded attempts, and its receipts."""
     return _message(await queries.message(_deps(request), (principal.tenant, principal.mode), id_))

@@ -8,7 +8,8 @@ from fastapi import Path, Query, Request, Response
 from libs.auth import Principal, internal, scope
 from libs.contracts.outcomes import Channel, Mode
 from libs.errors import Invalid, NotFound
-from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import EDIT, Router, etag, require_match
 from services.delivery.api.shapes import (
     CAUSE_ID,
     CancelBody,
@@ -30,9 +31,21 @@ router = Router(prefix="/v1", tags=["operations"])
 Reader = Annotated[Principal, scope("delivery:read", internal=True)]
 Operator = Annotated[Principal, scope("delivery:operate")]
 Suite = Annotated[Principal, internal()]
-Number = Annotated[int, Path(ge=1, le=32_767, description="The sender's number within the tenant.", examples=[1])]
-Kind = Annotated[str, Query(pattern="^(cause|release|sender|tenant)$", examples=["cause"])]
-Target = Annotated[str, Query(min_length=1, max_length=64, pattern="^[0-9A-Za-z-]+$", examples=[CAUSE_ID])]
+_MOST_NUMBER = 32_767
+Number = Annotated[int, Path(ge=1, le=_MOST_NUMBER, description="The sender's number within the tenant.", examples=[1])]
+Kind = Annotated[
+    str, Query(pattern="^(cause|release|sender|tenant)$", description="What the hold stops.", examples=["cause"])
+]
+Target = Annotated[
+    str,
+    Query(
+        min_length=1,
+        max_length=64,
+        pattern="^[0-9A-Za-z-]+$",
+        description="Id of the cause or release, or number of the sender or tenant.",
+        examples=[CAUSE_ID],
+    ),
+]
 
 
 @router.get("/senders", summary="A tenant's senders")
@@ -40,17 +53,10 @@ async def list_senders(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[SenderShown]:
     """Sorted by number, without their secrets."""
-    key = Cursor.read(cursor)
-    after = key[0] if key else 0
-    if not isinstance(after, int) or not 0 <= after < 32_768:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    (after,) = read_cursor(cursor, int, below=_MOST_NUMBER + 1) or (0,)
     deps = _deps(request)
     found = await deps.operations.senders((principal.tenant, principal.mode), after, limit + 1)
-    more = len(found) > limit
-    return Page(
-        items=[_sender(deps, setup) for setup in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].number) if more else None,
-    )
+    return page_of(found, limit, lambda setup: _sender(deps, setup), lambda setup: (setup.number,))
 
 
 @router.get("/senders/{number}", summary="One sender")
@@ -59,7 +65,9 @@ async def get_sender(request: Request, response: Response, principal: Reader, nu
     deps = _deps(request)
     setup = await deps.operations.sender((principal.tenant, principal.mode), number)
     if setup is None:
-        raise NotFound(f"There is no sender {number} in this tenant and mode; PUT creates it.")
+        raise NotFound(
+            f"There is no sender {number} in this tenant and mode; `depesche senders list` shows the numbers."
+        )
     response.headers["etag"] = etag(setup.version)
     return _sender(deps, setup)
 
@@ -143,17 +151,10 @@ def _webhook_url(deps: Delivery, setup: SenderSetup) -> str | None:
 @router.get("/holds", summary="Active holds")
 async def list_holds(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Page[HoldShown]:
     """Sorted by kind and target."""
-    key = Cursor.read(cursor, 2) or ["", ""]
-    if not all(isinstance(part, str) and "\x00" not in part for part in key):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    after = read_cursor(cursor, str, str) or ("", "")
     realm = (principal.tenant, principal.mode)
-    found = await _deps(request).operations.holds(realm, (key[0], key[1]), limit + 1)
-    more = len(found) > limit
-    last = found[limit - 1] if more else None
-    return Page(
-        items=[_hold(hold) for hold in found[:limit]],
-        next_cursor=Cursor.make(last.kind.value, last.target) if last else None,
-    )
+    found = await _deps(request).operations.holds(realm, after, limit + 1)
+    return page_of(found, limit, _hold, lambda hold: (hold.kind.value, hold.target))
 
 
 @router.post(
@@ -176,7 +177,9 @@ async def lift(
     principal: Operator,
     kind: Kind,
     target: Target,
-    note: Annotated[str | None, Query(max_length=500, pattern=r"^[^\x00]*$")] = None,
+    note: Annotated[
+        str | None, Query(max_length=500, pattern=r"^[^\x00]*$", description="Why it is lifted, for the audit.")
+    ] = None,
 ) -> HoldShown:
     """The work that it stopped continues."""
     deps = _deps(request)
@@ -187,7 +190,7 @@ async def lift(
 async def cancel(
     request: Request,
     principal: Operator,
-    id_: Annotated[UUID, Path(alias="id", examples=[CAUSE_ID])],
+    id_: Annotated[UUID, Path(alias="id", description="The cause's id.", examples=[CAUSE_ID])],
     body: CancelBody,
 ) -> Cancelled:
     """Messages that have not been called yet end as skipped(cancelled). Messages already called keep their status."""

@@ -43,7 +43,7 @@ async def lift_hold(deps: Delivery, principal: Principal, wanted: Hold) -> Hold:
     before = await deps.operations.hold(wanted)
     if before is None or not before.active:
         raise NotFound(
-            f"There is no hold on {wanted.kind.value} {wanted.target}; `GET /v1/holds` lists the active ones."
+            f"There is no hold on {wanted.kind.value} {wanted.target}; `depesche holds list` shows the active ones."
         )
     lifted = HoldLifted(
         kind=wanted.kind.value, target=wanted.target, version=before.version + 1, at=wanted.changed_at, note=wanted.note

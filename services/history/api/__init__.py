@@ -12,7 +12,8 @@ from libs.auth import Principal
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid
 from libs.ids import AddressHasher, parse_message_id, recipient_key_of
-from libs.web import After, Cursor, ExactResponse, Limit, Page, Router
+from libs.paging import After, Limit, Page, make_cursor, page_of, read_cursor
+from libs.web import ExactResponse, Router
 from services.history.api.reading import Mask, Reader, deps_of, key_of, mask_of, masked, no_control_characters
 from services.history.api.shapes import (
     ActionShown,
@@ -29,7 +30,7 @@ from services.history.domain.chain import Fact
 from services.history.domain.facts import Document
 from services.history.domain.verdict import Verdict
 from services.history.ports import ActionSearch, Asker
-from services.history.queries import Question, uuid_of
+from services.history.queries import Question
 from services.history.queries.timeline import Entry, timeline_of
 from services.history.queries.traces import trace_links
 from services.history.queries.why import Answer, why
@@ -44,13 +45,14 @@ Order = Annotated[
     str | None,
     Query(max_length=300, description="The events' subject, with or without a leading #.", examples=["A-1042"]),
 ]
-Name = Annotated[str | None, Query(max_length=100, examples=["order-confirmation"])]
+Name = Annotated[
+    str | None, Query(max_length=100, description="Only this communication.", examples=["order-confirmation"])
+]
 MessageId = Annotated[str | None, Query(max_length=60, description="A message's id.")]
 Event = Annotated[str | None, Query(max_length=300, description="The producer's event id, or ours.")]
 Address = Annotated[
     str | None, Query(max_length=320, description="An e-mail address or phone number; hashed on entry.")
 ]
-Word = Annotated[str | None, Query(max_length=300)]
 
 
 @router.get("/timeline")
@@ -69,12 +71,13 @@ async def get_timeline(
     deps = deps_of(request)
     asked = {"recipient": recipient, "order": order, "message": message, "communication": communication}
     question = _question(deps.hasher, principal, asked, address)
-    page = await timeline_of(deps.timeline, deps.audit, question, limit, _before(cursor))
+    (before,) = read_cursor(cursor, UUID) or (None,)
+    page = await timeline_of(deps.timeline, deps.audit, question, limit, before)
     mask = mask_of(principal)
     links = await trace_links(deps, Asker(principal.tenant, principal.mode), [entry.cause for entry in page.entries])
     return TimelineShown(
         items=[_entry(entry, mask, links) for entry in page.entries],
-        next_cursor=Cursor.make(str(page.after)) if page.after else None,
+        next_cursor=make_cursor(page.after) if page.after else None,
         complete=page.complete,
     )
 
@@ -108,9 +111,13 @@ async def get_why(
 async def list_actions(
     request: Request,
     principal: Reader,
-    actor: Word = None,
-    action: Annotated[str | None, Query(max_length=100, examples=["hold.place"])] = None,
-    object: Word = None,
+    actor: Annotated[
+        str | None, Query(max_length=300, description="Only what this key (by its id) or service changed.")
+    ] = None,
+    action: Annotated[
+        str | None, Query(max_length=100, description="Only this action.", examples=["hold.place"])
+    ] = None,
+    object: Annotated[str | None, Query(max_length=300, description="Only changes to this object.")] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[ActionShown]:
@@ -118,13 +125,10 @@ async def list_actions(
     deps = deps_of(request)
     words = {"actor": actor, "action": action, "object": object}
     no_control_characters(words)
-    wanted = ActionSearch(principal.tenant, principal.mode, limit + 1, actor, action, object, _after(cursor))
+    after = read_cursor(cursor, datetime, UUID)
+    wanted = ActionSearch(principal.tenant, principal.mode, limit + 1, actor, action, object, after)
     found = await deps.audit.actions(wanted)
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(
-        items=[_action(document) for document in found[:limit]],
-        next_cursor=Cursor.make(last.at.isoformat(), str(last.id)) if last else None,
-    )
+    return page_of(found, limit, _action, lambda document: (document.at, document.id))
 
 
 def _question(
@@ -217,26 +221,3 @@ def _action(document: Document) -> ActionShown:
         after=body.get("after"),
         note=body.get("note"),
     )
-
-
-def _before(cursor: str | None) -> UUID | None:
-    key = Cursor.read(cursor)
-    if key is None:
-        return None
-    found = uuid_of(str(key[0]))
-    if found is None:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-    return found
-
-
-def _after(cursor: str | None) -> tuple[datetime, UUID] | None:
-    key = Cursor.read(cursor, 2)
-    if key is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(str(key[0]))
-        if moment.tzinfo is None:
-            raise ValueError
-        return moment, UUID(str(key[1]))
-    except ValueError as error:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error

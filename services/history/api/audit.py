@@ -15,7 +15,8 @@ from libs.contracts.outcomes import Channel, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid
 from libs.ids import parse_message_id
-from libs.web import Cursor, ExactResponse, Page, Router
+from libs.paging import Page, make_cursor, read_cursor
+from libs.web import ExactResponse, Router
 from services.history.api.reading import Reader, deps_of, key_of, mask_of, no_control_characters
 from services.history.api.records import CountsShown, RecordShown, counted, shown
 from services.history.domain.records import KINDS
@@ -155,10 +156,10 @@ async def search_audit(request: Request, principal: Reader, asked: Annotated[Sea
     wanted, after = _resumed(deps, principal, asked)
     page = await deps.audit.search(wanted, asked.limit, after)
     mask, whole = mask_of(principal), principal.may("pii:read")
-    frozen = (wanted.fingerprint(), wanted.since.isoformat(), wanted.until.isoformat())
+    frozen = (wanted.fingerprint(), wanted.since, wanted.until)
     return Page(
         items=[shown(record, mask, whole=whole) for record in page.records],
-        next_cursor=Cursor.make(*frozen, page.after) if page.after else None,
+        next_cursor=make_cursor(*frozen, page.after) if page.after else None,
     )
 
 
@@ -180,26 +181,17 @@ async def count_audit(request: Request, principal: Reader, asked: Annotated[Coun
 
 def _resumed(deps: History, principal: Principal, asked: Searched) -> tuple[AuditSearch, list[Any] | None]:
     """Return the query and the place where its next page starts. A cursor keeps the first page's time range."""
-    place = Cursor.read(asked.cursor, 4)
+    place = read_cursor(asked.cursor, str, datetime, datetime, list)
     if place is None:
         until = asked.until or deps.clock() + _CLOCKS_APART
         return _wanted(deps, principal, asked, asked.since or until - _DEFAULT_SPAN, until), None
     fingerprint, since_then, until_then, after = place
-    since, until = asked.since or _moment(since_then), asked.until or _moment(until_then)
-    wanted = _wanted(deps, principal, asked, since, until)
-    if wanted.fingerprint() != fingerprint or not isinstance(after, list):
+    if not all(_FIRST <= moment <= _LAST for moment in (since_then, until_then)):
+        raise foreign_cursor()
+    wanted = _wanted(deps, principal, asked, asked.since or since_then, asked.until or until_then)
+    if wanted.fingerprint() != fingerprint:
         raise foreign_cursor()
     return wanted, after
-
-
-def _moment(text: object) -> datetime:
-    try:
-        moment = datetime.fromisoformat(str(text))
-    except ValueError as error:
-        raise foreign_cursor() from error
-    if moment.tzinfo is None or not _FIRST <= moment <= _LAST:
-        raise foreign_cursor()
-    return moment
 
 
 def _wanted(deps: History, principal: Principal, asked: Asked, since: datetime, until: datetime) -> AuditSearch:

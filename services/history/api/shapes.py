@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from libs.web import Page
+from libs.paging import Page
 
 MESSAGE = "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17"
 _LINKS = {"trace": "https://jaeger.example/trace/0af7651916cd43dd8448eb211c80319c"}

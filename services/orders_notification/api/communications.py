@@ -6,8 +6,9 @@ from uuid import UUID
 from fastapi import Path, Query, Request, Response
 
 from libs.auth import Principal, scope
-from libs.errors import Invalid, NotFound
-from libs.web import EDIT, After, Cursor, ExactResponse, Limit, Page, Router, etag, require_match
+from libs.errors import NotFound
+from libs.paging import INTEGERS, After, Limit, Page, next_cursor, page_of, read_cursor
+from libs.web import EDIT, ExactResponse, Router, etag, require_match
 from services.orders_notification.api.communication_shapes import (
     RELEASE_ID,
     CommunicationBody,
@@ -27,7 +28,7 @@ router = Router(prefix="/v1", tags=["communications"])
 Reader = Annotated[Principal, scope("communications:read", internal=True)]
 Writer = Annotated[Principal, scope("communications:write")]
 Publisher = Annotated[Principal, scope("communications:publish")]
-NameInPath = Annotated[CommunicationName, Path(examples=["parcel-shipped"])]
+NameInPath = Annotated[CommunicationName, Path(description="The communication's name.", examples=["parcel-shipped"])]
 
 
 @router.get("/communications")
@@ -40,16 +41,13 @@ async def list_communications(
 ) -> Page[CommunicationShown]:
     """List drafts by name; `outdated` lists those to publish again."""
     deps = deps_of(request)
-    key = Cursor.read(cursor)
-    if key and not isinstance(key[0], str):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    (after,) = read_cursor(cursor, str) or ("",)
     old = await publishing.outdated(deps, principal) if outdated else {}
     async with deps.communications.begin(principal) as unit:
-        found = await unit.page(key[0] if key else "", limit + 1)
-    more = len(found) > limit
+        found = await unit.page(after, limit + 1)
     return Page(
         items=[shown(c, list(old.get(c.name, ()))) for c in found[:limit] if not outdated or c.name in old],
-        next_cursor=Cursor.make(found[limit - 1].name) if more else None,
+        next_cursor=next_cursor(found, limit, lambda communication: (communication.name,)),
     )
 
 
@@ -109,26 +107,19 @@ async def list_releases(
     request: Request, principal: Reader, name: NameInPath, limit: Limit = 100, cursor: After = None
 ) -> Page[ReleaseShown]:
     """List releases, newest first."""
-    key = Cursor.read(cursor)
-    below = key[0] if key else 2**31 - 1
-    if not isinstance(below, int) or not 0 <= below < 2**31:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    (below,) = read_cursor(cursor, int) or (INTEGERS - 1,)
     async with deps_of(request).communications.begin(principal) as unit:
         if await unit.get(name) is None:
             raise publishing.unknown(name)
         found = await unit.releases(name, below, limit + 1)
-    more = len(found) > limit
-    return Page(
-        items=[shown_release(release) for release in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].version) if more else None,
-    )
+    return page_of(found, limit, shown_release, lambda release: (release.version,))
 
 
 @router.get("/releases/{id}", response_class=ExactResponse)
 async def show_release(
     request: Request,
     principal: Reader,
-    id_: Annotated[UUID, Path(alias="id", examples=[RELEASE_ID])],
+    id_: Annotated[UUID, Path(alias="id", description="The release's id.", examples=[RELEASE_ID])],
 ) -> Any:
     """Return the bundle from which everything is rendered. `active` becomes false when the communication is retired. A
     newer release does not make an older one inactive, since what the older one decided is still sent."""

@@ -6,7 +6,8 @@ from fastapi import Path, Request, Response
 
 from libs.auth import Principal, scope
 from libs.errors import NotFound
-from libs.web import EDIT, After, Cursor, ExactResponse, Limit, Router, etag, require_match
+from libs.paging import After, Limit, next_cursor, read_cursor
+from libs.web import EDIT, ExactResponse, Router, etag, require_match
 from services.orders_notification.api.deps import deps_of
 from services.orders_notification.api.shapes import EventTypeBody, EventTypes, EventTypeShown
 from services.orders_notification.domain.event_types import check_marks, event_type
@@ -16,7 +17,16 @@ router = Router(prefix="/v1", tags=["event types"])
 
 Reader = Annotated[Principal, scope("sources:read")]
 Writer = Annotated[Principal, scope("sources:write")]
-Type = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["order.placed"])]
+Type = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="The event type.",
+        examples=["order.placed"],
+    ),
+]
 _ONE: dict[int | str, dict[str, Any]] = {200: {"model": EventTypeShown}}
 _NEW: dict[int | str, dict[str, Any]] = _ONE | {201: {"model": EventTypeShown, "description": "It is new."}}
 
@@ -24,11 +34,10 @@ _NEW: dict[int | str, dict[str, Any]] = _ONE | {201: {"model": EventTypeShown, "
 @router.get("/event-types", response_class=ExactResponse, responses={200: {"model": EventTypes}})
 async def list_event_types(request: Request, principal: Reader, limit: Limit = 100, cursor: After = None) -> Response:
     """List declared event types by name."""
-    key = Cursor.read(cursor)
-    after = str(key[0]) if key else ""
+    (after,) = read_cursor(cursor, str) or ("",)
     found = await deps_of(request).event_types.all(principal.tenant, principal.mode, after, limit + 1)
-    more = len(found) > limit
-    return ExactResponse({"items": found[:limit], "next_cursor": Cursor.make(found[limit - 1].type) if more else None})
+    following = next_cursor(found, limit, lambda stored: (stored.type,))
+    return ExactResponse({"items": found[:limit], "next_cursor": following})
 
 
 @router.get("/event-types/{type:path}", response_class=ExactResponse, responses=_ONE)

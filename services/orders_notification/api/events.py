@@ -11,8 +11,9 @@ from libs.auth import Principal, internal, scope
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid, NotFound, Permanent, TooLarge
 from libs.ids import recipient_key_of
+from libs.paging import After, Limit, Page, page_of, read_cursor
 from libs.telemetry import current_traceparent
-from libs.web import After, Cursor, ExactResponse, Limit, Page, Router
+from libs.web import ExactResponse, Router
 from services.orders_notification import queries
 from services.orders_notification.api.bodies import ContentMode, content_mode, headers_of, read_body
 from services.orders_notification.api.deps import deps_of
@@ -157,7 +158,7 @@ async def list_events(
     request: Request,
     principal: Reader,
     subject: Annotated[str | None, Query(max_length=256, pattern=PLAIN, description="The order number.")] = None,
-    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
+    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN, description="Only this event type.")] = None,
     recipient: Annotated[
         str | None, Query(max_length=200, pattern=PLAIN, description="The recipient's key; a bare id is a customer's.")
     ] = None,
@@ -165,13 +166,11 @@ async def list_events(
     cursor: After = None,
 ) -> Page[EventShown]:
     """List accepted events, newest first."""
-    before = _cause(cursor)
+    (before,) = read_cursor(cursor, UUID) or (None,)
     key = recipient_key_of(recipient) if recipient else None
     wanted = EventFilter(limit=limit + 1, before=before, subject=subject, type=type, recipient=key)
     rows = await deps_of(request).reader.find(principal.tenant, principal.mode, wanted)
-    items = [EventShown.model_validate(queries.event_head(row)) for row in rows[:limit]]
-    more = len(rows) > limit
-    return Page(items=items, next_cursor=Cursor.make(str(rows[limit - 1].id)) if more else None)
+    return page_of(rows, limit, lambda row: EventShown.model_validate(queries.event_head(row)), lambda row: (row.id,))
 
 
 @router.get("/events/{id}", response_class=ExactResponse, responses={200: {"model": EventDetail}})
@@ -189,13 +188,3 @@ async def get_event(
 async def trace_events(request: Request, principal: Annotated[Principal, internal()], body: TraceBody) -> Response:
     """Return what became of causes and subjects: for `why`."""
     return ExactResponse(await queries.trace(deps_of(request), principal, body.causes, body.subjects))
-
-
-def _cause(cursor: str | None) -> UUID | None:
-    key = Cursor.read(cursor)
-    if key is None:
-        return None
-    try:
-        return UUID(key[0])
-    except (ValueError, TypeError, AttributeError) as error:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error

@@ -8,7 +8,8 @@ from fastapi import Query, Request, Response
 from libs.auth import Principal, scope
 from libs.contracts.reasons import Reason
 from libs.errors import Invalid
-from libs.web import After, Cursor, ExactResponse, Limit, Page, Router
+from libs.paging import After, Limit, Page, make_cursor, page_of, read_cursor
+from libs.web import ExactResponse, Router
 from services.orders_notification.api.deps import deps_of
 from services.orders_notification.api.shapes import PLAIN, RejectionShown, ReplayBody, Replayed
 from services.orders_notification.domain.intake import REJECTED
@@ -29,17 +30,20 @@ _KEPT = {reason.word: reason for reason in (Reason.SCHEMA_INVALID, Reason.MAPPIN
 async def list_rejections(
     request: Request,
     principal: Reader,
-    source: Annotated[str | None, Query(max_length=63, pattern=PLAIN)] = None,
-    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
-    reason: Annotated[str | None, Query(max_length=50)] = None,
-    state: Annotated[Literal["open", "replayed"] | None, Query()] = None,
+    source: Annotated[str | None, Query(max_length=63, pattern=PLAIN, description="Only of this source.")] = None,
+    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN, description="Only this event type.")] = None,
+    reason: Annotated[str | None, Query(max_length=50, description=f"{' or '.join(_KEPT)}.")] = None,
+    state: Annotated[
+        Literal["open", "replayed"] | None, Query(description="open: not yet replayed with success.")
+    ] = None,
     limit: Limit = 100,
     cursor: After = None,
 ) -> Page[RejectionShown]:
     """List stored rejections, newest first. The bytes are shown with the scope pii:read, without their secrets."""
+    (before,) = read_cursor(cursor, UUID) or (None,)
     wanted = Filter(
         limit=limit + 1,
-        before=_place(cursor, "cursor"),
+        before=before,
         source=source,
         type=type,
         reason=_reason(reason, "reason"),
@@ -49,9 +53,8 @@ async def list_rejections(
     owner = (principal.tenant, principal.mode)
     types = (await deps_of(request).catalogues.current([owner]))[owner].event_types
     shown = types if principal.may("pii:read") else None
-    return Page(
-        items=[RejectionShown.model_validate(rejection_shown(item, shown)) for item in found[:limit]],
-        next_cursor=Cursor.make(str(found[limit - 1].id)) if len(found) > limit else None,
+    return page_of(
+        found, limit, lambda item: RejectionShown.model_validate(rejection_shown(item, shown)), lambda item: (item.id,)
     )
 
 
@@ -62,9 +65,10 @@ async def replay_rejections(request: Request, principal: Writer, body: ReplayBod
     What is refused again stays open. `next_cursor`, sent back as `cursor`, goes on after it.
     """
     deps = deps_of(request)
+    (after,) = read_cursor(body.cursor, UUID, pointer="/cursor") or (None,)
     wanted = Filter(
         limit=body.limit,
-        after=_place(body.cursor, "/cursor"),
+        after=after,
         oldest_first=True,
         ids=body.ids,
         source=body.source,
@@ -76,7 +80,7 @@ async def replay_rejections(request: Request, principal: Writer, body: ReplayBod
     results, last = await replay(deps, author, wanted)
     refused = sum(result["status"] == REJECTED for result in results)
     answer = {"replayed": len(results) - refused, "rejected": refused, "results": results}
-    return ExactResponse(answer | {"next_cursor": Cursor.make(str(last)) if last is not None else None})
+    return ExactResponse(answer | {"next_cursor": make_cursor(last) if last is not None else None})
 
 
 def _reason(word: str | None, pointer: str) -> Reason | None:
@@ -85,11 +89,3 @@ def _reason(word: str | None, pointer: str) -> Reason | None:
     if word not in _KEPT:
         raise Invalid(f"{word!r} is not one of {', '.join(_KEPT)}.", pointer=pointer)
     return _KEPT[word]
-
-
-def _place(cursor: str | None, pointer: str) -> UUID | None:
-    key = Cursor.read(cursor)
-    try:
-        return UUID(key[0]) if key else None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer=pointer) from error

@@ -13,8 +13,9 @@ from starlette.types import Scope
 from libs import exact_json
 from libs.auth import Principal, public, scope, signature
 from libs.errors import Invalid, NotFound
+from libs.paging import After, Limit, Page, page_of, read_cursor
 from libs.telemetry import current_traceparent
-from libs.web import EDIT, After, Cursor, ExactResponse, ExactRoute, Limit, Page, Router, etag, require_match
+from libs.web import EDIT, ExactResponse, ExactRoute, Router, etag, require_match
 from services.orders_notification.api.bodies import headers_of, read_body
 from services.orders_notification.api.deps import deps_of
 from services.orders_notification.api.shapes import DeliveryTaken
@@ -39,7 +40,9 @@ Reader = Annotated[Principal, scope("sources:read")]
 Writer = Annotated[Principal, scope("sources:write")]
 _OF_WEBHOOKS = ("verification", "handshake", "answer")
 
-Name = Annotated[str, Path(pattern=f"^{NAME.pattern}$", max_length=63, examples=["shopify"])]
+Name = Annotated[
+    str, Path(pattern=f"^{NAME.pattern}$", max_length=63, description="The source's name.", examples=["shopify"])
+]
 
 
 @router.get("/sources")
@@ -47,15 +50,10 @@ async def list_sources(
     request: Request, principal: Reader, limit: Limit = 100, cursor: After = None
 ) -> Page[SourceShown]:
     """List sources by name."""
-    key = Cursor.read(cursor)
-    after = str(key[0]) if key else ""
+    (after,) = read_cursor(cursor, str) or ("",)
     found = await deps_of(request).sources.all(principal.tenant, principal.mode, after, limit + 1)
-    more = len(found) > limit
     reports = await _reports(request, found)
-    return Page(
-        items=[_shown(request, item, reports) for item in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].source.name) if more else None,
-    )
+    return page_of(found, limit, lambda item: _shown(request, item, reports), lambda item: (item.source.name,))
 
 
 async def answer_first_call(request: Request, name: Name) -> Response:
@@ -194,7 +192,7 @@ def _definition(body: SourceBody, shipped: Mapping[str, Mapping[str, Any]]) -> d
 async def _stored(request: Request, principal: Principal, name: str) -> StoredSource:
     stored = await deps_of(request).sources.get(principal.tenant, principal.mode, name)
     if stored is None:
-        raise NotFound(f"There is no source {name!r} in this tenant and mode; PUT its definition first.")
+        raise NotFound(f"There is no source {name!r} in this tenant and mode; `depesche sources list` shows the names.")
     return stored
 
 

@@ -69,7 +69,7 @@ async def _submissions(deps: OrdersNotification, origin: Origin, rejection: Reje
         return [Submission(origin, event, came_at=rejection.received_at)]
     stored = await deps.sources.get(origin.tenant, origin.mode, rejection.source)
     if stored is None:
-        raise Invalid(f"The source {rejection.source!r} is gone; PUT it again to replay.", pointer="")
+        raise Invalid(f"The source {rejection.source!r} is gone; create it again to replay.", pointer="")
     delivery = Delivery(raw.body, raw.headers, raw.query)
     mapped = await asyncio.to_thread(map_delivery, stored.source, delivery, rejection.received_at)
     return [Submission(origin, event, raw, rejection.received_at) for event in mapped.events]

@@ -107,7 +107,7 @@ def _has_token(source: Source) -> bool:
 async def _candidates(deps: OrdersNotification, name: str) -> list[StoredSource]:
     found = [one for one in await deps.sources.named(name) if one.source.verification is not None]
     if not found:
-        raise NotFound(f"There is no source {name!r} that accepts webhooks; PUT its definition first.")
+        raise NotFound(f"There is no source {name!r} that accepts webhooks; `depesche sources list` shows the sources.")
     return found
 
 

@@ -2,22 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import Path, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from libs.auth import Principal, scope
 from libs.contracts.outcomes import Channel
-from libs.errors import Invalid
-from libs.web import EDIT, After, Cursor, Limit, Page, Router, etag, require_match
+from libs.paging import After, Limit, Page, page_of, read_cursor
+from libs.web import EDIT, Router, etag, require_match
 from services.templates import handlers, ports, queries
 from services.templates.api.deps import deps_of
-from services.templates.api.shapes import ChannelWord, TemplateBody, TemplateName, TemplateShown, shown
+from services.templates.api.shapes import ChannelWord, NameInPath, TemplateBody, TemplateShown, shown
 from services.templates.handlers import Draft
 
 router = Router(prefix="/v1/templates")
 
 Reader = Annotated[Principal, scope("templates:read", internal=True)]
 Writer = Annotated[Principal, scope("templates:write")]
-NameInPath = Annotated[TemplateName, Path(examples=["parcel-shipped.push"])]
 
 
 @router.get("")
@@ -29,17 +28,10 @@ async def list_templates(
     channel: Annotated[ChannelWord | None, Query(description="Only templates of this channel.")] = None,
 ) -> Page[TemplateShown]:
     """List drafts by name."""
-    key = Cursor.read(cursor)
-    after = key[0] if key else ""
-    if not isinstance(after, str):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    (after,) = read_cursor(cursor, str) or ("",)
     wanted = ports.After(after, Channel.parse(channel) if channel else None, limit + 1)
     found = await queries.templates(deps_of(request).store, principal, wanted)
-    more = len(found) > limit
-    return Page(
-        items=[shown(template) for template in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].name) if more else None,
-    )
+    return page_of(found, limit, shown, lambda template: (template.name,))
 
 
 @router.get("/{name}")

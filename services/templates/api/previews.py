@@ -2,19 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import Path, Request
+from fastapi import Request
 
 from libs.auth import Principal, scope
 from libs.web import Router
 from services.templates import queries
 from services.templates.api.deps import deps_of
-from services.templates.api.shapes import PreviewBody, PreviewShown, TemplateName
+from services.templates.api.shapes import NameInPath, PreviewBody, PreviewShown
 from services.templates.queries import PreviewWanted
 
 router = Router(prefix="/v1/templates")
 
 Reader = Annotated[Principal, scope("templates:read")]
-NameInPath = Annotated[TemplateName, Path(examples=["parcel-shipped.push"])]
 
 
 @router.post("/{name}:preview")

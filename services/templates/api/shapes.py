@@ -2,12 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
+from fastapi import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from services.templates import domain
 from services.templates.domain import Template, Version
 
 TemplateName = Annotated[str, StringConstraints(pattern=domain.NAME)]
+NameInPath = Annotated[TemplateName, Path(description="The template's name.", examples=["parcel-shipped.push"])]
 ChannelWord = Literal["push", "email", "sms", "webhook"]
 LocaleMap = dict[Annotated[str, StringConstraints(max_length=20)], dict[str, Any]]
 

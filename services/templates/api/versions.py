@@ -5,18 +5,17 @@ from typing import Annotated
 from fastapi import Path, Request, Response
 
 from libs.auth import Principal, internal, scope
-from libs.errors import Invalid
-from libs.web import After, Cursor, Limit, Page, Router, etag
+from libs.paging import INTEGERS, After, Limit, Page, page_of, read_cursor
+from libs.web import Router, etag
 from services.templates import handlers, queries
 from services.templates.api.deps import deps_of
-from services.templates.api.shapes import Found, TemplateName, VersionShown, Wanted, shown_version
+from services.templates.api.shapes import Found, NameInPath, VersionShown, Wanted, shown_version
 
 router = Router(prefix="/v1")
 
 Reader = Annotated[Principal, scope("templates:read", internal=True)]
 Publisher = Annotated[Principal, scope("templates:publish")]
-NameInPath = Annotated[TemplateName, Path(examples=["parcel-shipped.push"])]
-NumberInPath = Annotated[int, Path(ge=1, le=2**31 - 1, examples=[3])]
+NumberInPath = Annotated[int, Path(ge=1, le=2**31 - 1, description="The version's number.", examples=[3])]
 
 
 @router.post("/templates/{name}:publish")
@@ -37,18 +36,11 @@ async def list_versions(
     request: Request, principal: Reader, name: NameInPath, limit: Limit = 100, cursor: After = None
 ) -> Page[VersionShown]:
     """List published versions, newest first."""
-    key = Cursor.read(cursor)
-    below = key[0] if key else 2**31 - 1
-    if not isinstance(below, int) or not 0 <= below < 2**31:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
+    (below,) = read_cursor(cursor, int) or (INTEGERS - 1,)
     store = deps_of(request).store
     await queries.template(store, principal, name)
     found = await queries.versions(store, principal, name, (below, limit + 1))
-    more = len(found) > limit
-    return Page(
-        items=[shown_version(version) for version in found[:limit]],
-        next_cursor=Cursor.make(found[limit - 1].version) if more else None,
-    )
+    return page_of(found, limit, shown_version, lambda version: (version.version,))
 
 
 @router.get("/templates/{name}/versions/{number}")

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from fastapi import Path, Request, Response
 
 from libs.contracts.outcomes import Channel
-from libs.web import ExactResponse, Page, Router
+from libs.paging import Page
+from libs.web import ExactResponse, Router
 from services.tokens import queries
 from services.tokens.api.common import (
     CanRead,

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import Path, Request, Response
 
 from libs.auth import Principal, scope
-from libs.errors import Invalid
-from libs.web import Cursor, ExactResponse, etag
+from libs.paging import next_cursor
+from libs.web import ExactResponse, etag
 from services.tokens import queries
 from services.tokens.api.shapes import Installation, Key
 from services.tokens.api.translate import Translator
@@ -48,18 +48,7 @@ async def shown(request: Request, principal: Principal, key: str, status: int = 
     return ExactResponse(view, status, headers={"etag": etag(view["version"])})
 
 
-def page_of(items: list[dict[str, Any]], limit: int, *key: str) -> Response:
+def exact_page_of(items: list[dict[str, Any]], limit: int, *key: str) -> Response:
     """Return a page of a list queried for one item too many; `key` names the fields that it is sorted by."""
-    more = len(items) > limit
-    cursor = Cursor.make(*(items[limit - 1][name] for name in key)) if more else None
-    return ExactResponse({"items": items[:limit], "next_cursor": cursor})
-
-
-def read_cursor(cursor: str | None, *types: type) -> list[Any] | None:
-    """Return the key of a cursor whose parts have these types. Raises Invalid."""
-    key = Cursor.read(cursor, len(types))
-    if key is not None and not all(type(part) is wanted for part, wanted in zip(key, types, strict=True)):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-    if key is not None and any(isinstance(part, int) and not 0 <= part < 1 << 62 for part in key):
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-    return key
+    following = next_cursor(items, limit, lambda item: tuple(item[name] for name in key))
+    return ExactResponse({"items": items[:limit], "next_cursor": following})

@@ -2,7 +2,8 @@
 
 from fastapi import Request, Response
 
-from libs.web import After, Limit, Page, Router
+from libs.paging import BIGINTS, After, Limit, Page, read_cursor
+from libs.web import Router
 from services.tokens import queries
 from services.tokens.api.common import (
     CanRead,
@@ -10,8 +11,7 @@ from services.tokens.api.common import (
     KeyInPath,
     act_of,
     deps_of,
-    page_of,
-    read_cursor,
+    exact_page_of,
     realm_of,
     shown,
     translator_of,
@@ -29,11 +29,9 @@ async def list_statements(
 ) -> Response:
     """List everything that the recipient ever stated, newest first, with its proof. The recipient shows what currently
     holds."""
-    before = read_cursor(cursor, int)
-    found = await queries.statements(
-        deps_of(request), realm_of(principal), key, before[0] if before else None, limit + 1
-    )
-    return page_of(found, limit, "id")
+    (before,) = read_cursor(cursor, int, below=BIGINTS) or (None,)
+    found = await queries.statements(deps_of(request), realm_of(principal), key, before, limit + 1)
+    return exact_page_of(found, limit, "id")
 
 
 @router.put("/{key:path}/consents", response_model=RecipientShown)

@@ -4,14 +4,15 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import StringConstraints
 
-from libs.errors import DepescheError, Invalid
+from libs.errors import DepescheError
 from libs.ids import uuid7
-from libs.web import After, Cursor, ExactResponse, Limit, Page, Router
+from libs.paging import After, Limit, Page, next_cursor, read_cursor
+from libs.web import ExactResponse, Router
 from services.tokens import queries
-from services.tokens.api.common import CanRead, CanWrite, act_of, deps_of, page_of, read_cursor, realm_of, translator_of
+from services.tokens.api.common import CanRead, CanWrite, act_of, deps_of, exact_page_of, realm_of, translator_of
 from services.tokens.api.rows import batches, format_of
 from services.tokens.api.shapes import ImportRow
 from services.tokens.api.shown import ImportListed, ImportShown, RefusalShown
@@ -20,6 +21,8 @@ from services.tokens.handlers.imports import Import, cancel_import, import_recip
 from services.tokens.ports import Tokens
 
 router = Router(prefix="/v1/imports", tags=["imports"])
+
+Id = Annotated[UUID, Path(description="The import's id.")]
 
 _FIRST_REFUSALS = 100
 _COLUMN = (
@@ -74,33 +77,30 @@ async def start_import(
 @router.get("", response_model=Page[ImportListed])
 async def list_imports(request: Request, principal: CanRead, limit: Limit = 100, cursor: After = None) -> Response:
     """List imports, newest first."""
-    key = read_cursor(cursor, str, str)
-    found = await deps_of(request).imports.page(realm_of(principal), limit + 1, _after(key))
-    return page_of([dict(row) for row in found], limit, "started_at", "id")
+    after = read_cursor(cursor, datetime, UUID)
+    found = await deps_of(request).imports.page(realm_of(principal), limit + 1, after)
+    return exact_page_of([dict(row) for row in found], limit, "started_at", "id")
 
 
 @router.get("/{id}", response_model=ImportShown)
-async def show_import(request: Request, principal: CanRead, id: UUID) -> Response:
+async def show_import(request: Request, principal: CanRead, id: Id) -> Response:
     """Get an import's progress, its results, and the first of its refusals."""
     return ExactResponse(await _report(deps_of(request), realm_of(principal), id))
 
 
 @router.get("/{id}/refusals", response_model=Page[RefusalShown])
 async def list_refusals(
-    request: Request, principal: CanRead, id: UUID, limit: Limit = 100, cursor: After = None
+    request: Request, principal: CanRead, id: Id, limit: Limit = 100, cursor: After = None
 ) -> Response:
     """List an import's refusals, row by row: the field and the reason, never the value."""
     deps = deps_of(request)
     await queries.import_report(deps, realm_of(principal), id)
-    row, ordinal = read_cursor(cursor, int, int) or (0, 0)
-    if row >= 1 << 31 or ordinal >= 1 << 15:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor")
-    items, next_cursor = await _refusals(deps, id, limit, (row, ordinal))
-    return ExactResponse({"items": items, "next_cursor": next_cursor})
+    items, following = await _refusals(deps, id, limit, read_cursor(cursor, int, int) or (0, 0))
+    return ExactResponse({"items": items, "next_cursor": following})
 
 
 @router.post("/{id}:cancel", response_model=ImportShown)
-async def cancel(request: Request, principal: CanWrite, id: UUID) -> Response:
+async def cancel(request: Request, principal: CanWrite, id: Id) -> Response:
     """Stop an import after the batch that it is writing; rows already written stay."""
     deps = deps_of(request)
     await queries.import_report(deps, realm_of(principal), id)
@@ -110,29 +110,16 @@ async def cancel(request: Request, principal: CanWrite, id: UUID) -> Response:
 
 async def _report(deps: Tokens, realm: Realm, id_: UUID) -> dict[str, Any]:
     report = await queries.import_report(deps, realm, id_)
-    items, next_cursor = await _refusals(deps, id_, _FIRST_REFUSALS, (0, 0))
-    return {**report, "refusals": items, "refusals_cursor": next_cursor}
+    items, following = await _refusals(deps, id_, _FIRST_REFUSALS, (0, 0))
+    return {**report, "refusals": items, "refusals_cursor": following}
 
 
 async def _refusals(
     deps: Tokens, id_: UUID, limit: int, after: tuple[int, int]
 ) -> tuple[list[dict[str, Any]], str | None]:
     rows = await deps.imports.refusals(id_, limit + 1, after)
-    last = rows[limit - 1] if len(rows) > limit else None
     shown = [RefusalShown(**dict(row)).model_dump() for row in rows[:limit]]
-    return shown, Cursor.make(last["row"], last["ordinal"]) if last else None
-
-
-def _after(key: list[Any] | None) -> tuple[datetime, UUID] | None:
-    if key is None:
-        return None
-    try:
-        at, id_ = datetime.fromisoformat(key[0]), UUID(key[1])
-        if at.tzinfo is None or not 1970 <= at.year <= 2200:
-            raise ValueError("no time of ours")
-    except ValueError as error:
-        raise Invalid("The cursor belongs to another list; leave it out to start over.", pointer="cursor") from error
-    return at, id_
+    return shown, next_cursor(rows, limit, lambda row: (row["row"], row["ordinal"]))
 
 
 __all__ = ["ImportRow", "router"]

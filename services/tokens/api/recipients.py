@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from libs.errors import Invalid, NotFound
-from libs.web import EDIT, After, Limit, Page, Router, require_match
+from libs.errors import Invalid
+from libs.paging import After, Limit, Page, read_cursor
+from libs.web import EDIT, Router, require_match
 from services.tokens import queries
 from services.tokens.api.common import (
     CanRead,
@@ -13,15 +14,14 @@ from services.tokens.api.common import (
     KeyInPath,
     act_of,
     deps_of,
-    page_of,
-    read_cursor,
+    exact_page_of,
     realm_of,
     shown,
     translator_of,
 )
 from services.tokens.api.shapes import RecipientBody
 from services.tokens.api.shown import RecipientShown
-from services.tokens.handlers.recipients import erase_recipient, save_recipient
+from services.tokens.handlers.recipients import erase_recipient, save_recipient, unknown
 from services.tokens.ports import ListPage
 
 router = Router(prefix="/v1/recipients", tags=["recipients"])
@@ -51,10 +51,10 @@ async def list_recipients(
         hash_ = queries.hash_of(deps, address)
         if hash_ is None:
             raise Invalid("This is not an e-mail address, phone number, device token or URL.", pointer="address")
-    after = read_cursor(cursor, str)
-    page = ListPage(limit + 1, after[0] if after else "", key, hash_)
+    (after,) = read_cursor(cursor, str) or ("",)
+    page = ListPage(limit + 1, after, key, hash_)
     found = await queries.recipients(deps, realm, page, unmasked=principal.may("pii:read"))
-    return page_of(found, limit, "key")
+    return exact_page_of(found, limit, "key")
 
 
 @router.get("/{key:path}", response_model=RecipientShown)
@@ -83,7 +83,7 @@ async def change_recipient(request: Request, principal: CanWrite, key: KeyInPath
 
     def check(version: int | None) -> None:
         if version is None:
-            raise NotFound(f"There is no recipient {key} for this key's tenant and mode; PUT it first.")
+            raise unknown(key)
         if "if-match" in request.headers:
             require_match(request, version)
 

@@ -66,10 +66,16 @@ async def import_recipients(deps: Tokens, act: Act, file: Import) -> None:
         state, account.problem = "interrupted", "The service was stopped; rows already counted were imported."
         raise
     finally:
-        await deps.imports.end(act.realm, file.id, state, account)
+        await _end(deps, act, file.id, state, account)
     log.info("import_done", import_id=str(file.id), rows=account.rows, refused=account.refused)
+
+
+async def _end(deps: Tokens, act: Act, id_: UUID, state: str, account: Account) -> None:
+    """End an import, with its audit record: what it had written stays, however it ended."""
     async with deps.store.transaction() as unit:
-        await unit.publish([action(act, "recipients.import", str(file.id), {"rows": account.rows})])
+        if await unit.end_import(act.realm, id_, state, account):
+            after: dict[str, object] = {"state": state, "rows": account.rows}
+            await unit.publish([action(act, "recipients.import", str(id_), after)])
 
 
 async def _take(deps: Tokens, act: Act, id_: UUID, batch: Batch, account: Account) -> None:
@@ -181,6 +187,6 @@ def _runs(rows: Sequence[Row], deps: Tokens) -> list[list[Row]]:
 
 async def cancel_import(deps: Tokens, act: Act, id_: UUID) -> None:
     """Cancel a running import; one that has ended does not change."""
-    await deps.imports.cancel(act.realm, id_)
     async with deps.store.transaction() as unit:
-        await unit.publish([action(act, "recipients.import.cancel", str(id_))])
+        if await unit.cancel_import(act.realm, id_):
+            await unit.publish([action(act, "recipients.import.cancel", str(id_))])

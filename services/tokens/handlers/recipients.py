@@ -94,7 +94,7 @@ async def remove_address(deps: Tokens, act: Act, key: RecipientKey, named: tuple
                 if row.id == address_id and row.live and row.channel == channel:
                     break
             else:
-                raise NotFound(f"{key} has no such address; GET the recipient to see its addresses.")
+                raise NotFound(f"{key} has no such address; `depesche recipients show` lists its addresses.")
             await unit.addresses.retire([row.id], "removed", act.now)
             await _told(unit, act, stored, FIELD_OF_CHANNEL[channel], "address.remove")
             if channel is Channel.PUSH:
@@ -171,7 +171,7 @@ def _must_exist(key: RecipientKey) -> Check:
 
 def unknown(key: str) -> NotFound:
     """Return the error for a recipient that does not exist in this tenant and mode."""
-    return NotFound(f"There is no recipient {key} for this key's tenant and mode; PUT it first.")
+    return NotFound(f"There is no recipient {key} in this tenant and mode; check the key, or create it first.")
 
 
 __all__ = ["AddressAdded", "StoredAddress", "add_address", "erase_recipient", "remove_address", "save_recipient"]

@@ -37,7 +37,7 @@ class PostgresSuppressions:
         async with self.database.transaction() as connection:
             row = await connection.fetchrow(_LOCK_ID, tenant, mode, suppression)
             if row is None:
-                raise NotFound(f"There is no suppression {suppression}; GET suppressions lists them.")
+                raise NotFound(f"There is no suppression {suppression}; `depesche suppressions list` lists them.")
             lifted, action = change(to_suppression(row))
             await put_all(connection, [lifted])
             await count_changes(connection, [lifted], lifted.changed_at, lifted=1)

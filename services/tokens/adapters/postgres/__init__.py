@@ -12,9 +12,10 @@ from libs.messaging.erasing import erase_letters
 from libs.messaging.outbox import Outgoing, append
 from libs.storage.database import Collided, Database
 from libs.storage.erasures import Erased, erased_among, remember
+from services.tokens.adapters.postgres import imports
 from services.tokens.adapters.postgres.addresses import PostgresAddresses
 from services.tokens.adapters.postgres.consents import PostgresConsents
-from services.tokens.adapters.postgres.imports import PostgresImports, advance, keep_refusals
+from services.tokens.adapters.postgres.imports import PostgresImports
 from services.tokens.adapters.postgres.reads import PostgresReader
 from services.tokens.adapters.postgres.recipients import PostgresRecipients
 from services.tokens.domain.imports import Account, Refusal
@@ -54,10 +55,16 @@ class PostgresUnit:
         await append(self._connection, events)
 
     async def advance_import(self, id_: UUID, account: Account) -> bool:
-        return await advance(self._connection, id_, account)
+        return await imports.advance(self._connection, id_, account)
+
+    async def end_import(self, realm: Realm, id_: UUID, state: str, account: Account) -> bool:
+        return await imports.end(self._connection, realm, id_, state, account)
+
+    async def cancel_import(self, realm: Realm, id_: UUID) -> bool:
+        return await imports.cancel(self._connection, realm, id_)
 
     async def refuse_rows(self, id_: UUID, refusals: Sequence[Refusal]) -> None:
-        await keep_refusals(self._connection, id_, refusals)
+        await imports.keep_refusals(self._connection, id_, refusals)
 
 
 class PostgresStore:

@@ -30,11 +30,11 @@ where id = $1 and state = 'running' returning true
 _END = """
 update import set state = $4, changed_at = now(), ended_at = now(), problem = $5, bytes = $6, rows = $7, created = $8,
   changed = $9, unchanged = $10, refused = $11, ignored_columns = $12
-where id = $1 and tenant = $2 and mode = $3 and state = 'running'
+where id = $1 and tenant = $2 and mode = $3 and state = 'running' returning true
 """
 _CANCEL = """
 update import set state = 'cancelled', changed_at = now(), ended_at = now(), problem = 'Cancelled on request.'
-where id = $1 and tenant = $2 and mode = $3 and state = 'running'
+where id = $1 and tenant = $2 and mode = $3 and state = 'running' returning true
 """
 _COLUMNS = """
 id, case when state = 'running' and changed_at < now() - interval '60 seconds' then 'interrupted' else state end
@@ -54,13 +54,24 @@ order by row, ordinal on conflict do nothing
 """
 _REFUSALS = """
 select row, ordinal, line, field, reason from import_refusal
-where import_id = $1 and (row, ordinal) > ($2, $3) order by row, ordinal limit $4
+where import_id = $1 and (row, ordinal) > ($2, $3::int) order by row, ordinal limit $4
 """
 
 
 async def advance(connection: Any, id_: UUID, account: Account) -> bool:
-    """Write the counters, in the transaction of the rows; return False if the import was cancelled."""
+    """Write the counters, in the transaction of the rows; return False if the import no longer runs."""
     return bool(await connection.fetchval(_ADVANCE, id_, *_counters(account)))
+
+
+async def end(connection: Any, realm: Realm, id_: UUID, state: str, account: Account) -> bool:
+    """End the import; return False if it no longer runs."""
+    counters = _counters(account)
+    return bool(await connection.fetchval(_END, id_, realm.tenant, realm.mode, state, account.problem, *counters))
+
+
+async def cancel(connection: Any, realm: Realm, id_: UUID) -> bool:
+    """Cancel the import; return False if it no longer runs."""
+    return bool(await connection.fetchval(_CANCEL, id_, realm.tenant, realm.mode))
 
 
 async def keep_refusals(connection: Any, id_: UUID, refusals: Sequence[Refusal]) -> None:
@@ -93,14 +104,6 @@ class PostgresImports:
             if made:
                 await connection.execute(_FORGET_REFUSALS, id_)
             return bool(made)
-
-    async def end(self, realm: Realm, id_: UUID, state: str, account: Account) -> None:
-        async with self._database.acquire() as connection:
-            await connection.execute(_END, id_, realm.tenant, realm.mode, state, account.problem, *_counters(account))
-
-    async def cancel(self, realm: Realm, id_: UUID) -> None:
-        async with self._database.acquire() as connection:
-            await connection.execute(_CANCEL, id_, realm.tenant, realm.mode)
 
     async def get(self, realm: Realm, id_: UUID) -> Any:
         async with self._database.acquire() as connection:

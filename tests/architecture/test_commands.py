@@ -1,0 +1,34 @@
+"""Errors, docstrings and pages name commands: each must exist."""
+
+import re
+from pathlib import Path
+
+from typer.main import get_command
+
+from cli.main import app
+
+NAMED = re.compile(r"`depesche ([a-z][a-z-]*(?: [a-z][a-z-]*)*)")
+TEXTS = [
+    path
+    for folder in ("cli", "services", "libs", "docs", "examples")
+    for path in (*Path(folder).rglob("*.py"), *Path(folder).rglob("*.md"))
+]
+
+
+def test_every_command_that_a_text_names_exists() -> None:
+    named = [(path, words) for path in TEXTS for words in NAMED.findall(path.read_text(encoding="utf-8"))]
+    assert len(named) > 100
+    assert [f"{path}: depesche {words}" for path, words in named if not exists(words.split())] == []
+
+
+def exists(words: list[str]) -> bool:
+    """Whether the words lead to a command, which may have arguments, or to a group of commands."""
+    at = get_command(app)
+    for word in words:
+        below = getattr(at, "commands", None)
+        if below is None:
+            return True
+        if word not in below:
+            return False
+        at = below[word]
+    return True
