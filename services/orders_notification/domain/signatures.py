@@ -79,6 +79,20 @@ def verify(verification: Verification, secrets: Sequence[str], delivery: Deliver
             return _verify_basic(secrets, delivery)
 
 
+def carries_signature(verification: Verification, delivery: Delivery) -> bool:
+    """Whether there is anything where this sender signs, right or wrong: an unsigned first call has nothing there."""
+    if verification.query:
+        return verification.query in delivery.query
+    if verification.field:
+        return field_of(delivery.body, verification.field) != ""
+    match verification.scheme:
+        case Scheme.STANDARD_WEBHOOKS:
+            names = ["webhook-signature", "svix-signature"]
+        case _:
+            names = [verification.header or "authorization"]
+    return any(name in delivery.headers for name in names)
+
+
 def signing_key(secret: str) -> bytes | Ed25519PublicKey:
     """Return a Standard Webhooks key: base64 after `whsec_`, or after `whpk_` if the sender signs with Ed25519.
 
