@@ -24,8 +24,8 @@ MAX_DATA_ENTRIES = 500
 
 # The fields of each scheme; any other field in its definition is a typing mistake.
 FIELDS: dict[Scheme, frozenset[str]] = {
-    Scheme.HMAC_HEX: frozenset({"header", "field", "prefix", "algorithm", "signed", "key"}),
-    Scheme.HMAC_BASE64: frozenset({"header", "field", "prefix", "algorithm", "signed", "key"}),
+    Scheme.HMAC_HEX: frozenset({"header", "field", "query", "prefix", "algorithm", "signed", "key"}),
+    Scheme.HMAC_BASE64: frozenset({"header", "field", "query", "prefix", "algorithm", "signed", "key"}),
     Scheme.TIMESTAMPED: frozenset(
         {"header", "prefix", "algorithm", "tolerance_seconds", "encoding", "timestamp_header", "signed", "key"}
     ),
@@ -213,8 +213,9 @@ def _verification(given: Mapping[str, Any], collected: _Collector) -> Verificati
         collected.errors.append(
             FieldError(f"/verification/{name}", f"The scheme {scheme.value} has no {name}; leave it out.")
         )
-    if scheme in _NEEDS_HEADER and bool(values.get("header")) is bool(values.get("field")):
-        collected.errors.append(FieldError("/verification/header", "Name the header that carries the signature."))
+    if scheme in _NEEDS_HEADER and sum(bool(values.get(place)) for place in ("header", "field", "query")) != 1:
+        told = "Name the one place of the signature: a header, or a field or query parameter if the scheme has it."
+        collected.errors.append(FieldError("/verification/header", told))
     if "signed" in values and (problem := problem_of_signed(values["signed"])):
         collected.errors.append(FieldError("/verification/signed", problem))
     for name in ("header", "timestamp_header"):
