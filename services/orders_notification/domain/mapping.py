@@ -93,7 +93,8 @@ def _refuse_shared_ids(events: tuple[BusinessEvent, ...]) -> None:
     first: dict[str, BusinessEvent] = {}
     for event in events:
         other = first.setdefault(event.id, event)
-        if (other.type, other.subject, other.body) != (event.type, event.subject, event.body):
+        # not their bytes: a map that an expression makes has its fields in any order
+        if (other.type, other.subject, other.data) != (event.type, event.subject, event.data):
             raise Unmappable(
                 "Two events of this delivery differ but have one id: the second would be lost as a duplicate. "
                 "Make the id of something that each event has for itself.",

@@ -13,6 +13,7 @@ from typing import Any
 from libs.errors import FieldError, Invalid
 from libs.expressions import Expression, Needs, compile_expression, needed
 from libs.messaging.bus import Topic
+from services.orders_notification.domain.cloudevents import problem_of_source
 from services.orders_notification.domain.public_keys import public_key
 from services.orders_notification.domain.signatures import Scheme, Verification, hmac_key, signing_key
 from services.orders_notification.domain.signed_content import problem_of_signed
@@ -116,6 +117,12 @@ def check_handshake(handshake: Expression | None) -> None:
             "This answers every delivery, so none becomes an event; test the first call's body, query or headers.",
             pointer="/handshake",
         )
+
+
+def check_event_source(event_source: str) -> None:
+    """Raise Invalid for one that no event can have: every delivery would be stored as unreadable."""
+    if problem := problem_of_source(event_source):
+        raise Invalid(problem, pointer="/event_source")
 
 
 def check_secrets(verification: Verification | None, secrets: list[str]) -> None:
