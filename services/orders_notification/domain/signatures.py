@@ -75,7 +75,7 @@ def verify(verification: Verification, secrets: Sequence[str], delivery: Deliver
             return _verify_public(verification, secrets, delivery, now)
         case Scheme.TOKEN:
             given = _given_token(verification, delivery)
-            return _matching([secret.encode() for secret in secrets], [given])
+            return _matching([secret.encode() for secret in secrets], [given], "The token")
         case Scheme.BASIC:
             return _verify_basic(secrets, delivery)
 
@@ -204,7 +204,7 @@ def _signs(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
 def _verify_basic(secrets: Sequence[str], delivery: Delivery) -> int:
     kind, _, value = _header(delivery, "authorization").partition(" ")
     given = _decoded(value.strip(), "base64") if kind.lower() == "basic" else b""
-    return _matching([secret.encode() for secret in secrets], [given])
+    return _matching([secret.encode() for secret in secrets], [given], "The pair of user and password")
 
 
 def _given_token(verification: Verification, delivery: Delivery) -> bytes:
@@ -249,12 +249,15 @@ def _seconds(timestamp: str) -> float:
         raise _refused("has no timestamp: Unix seconds, milliseconds, or RFC 3339") from None
 
 
-def _matching(expected: Sequence[bytes], given: Sequence[bytes]) -> int:
+def _matching(expected: Sequence[bytes], given: Sequence[bytes], unsigned: str = "") -> int:
+    """Return the index of the one that was given. `unsigned`: what was given, if it is no signature."""
     found = -1
     for index, wanted in enumerate(expected):
         for candidate in given:
             if hmac.compare_digest(wanted, candidate) and found < 0:
                 found = index
+    if found < 0 and unsigned:
+        raise Unauthorized(f"{unsigned} is none of the active secrets.")
     if found < 0:
         raise _refused("matches none of the active secrets; the body must be signed exactly as it is sent")
     return found
