@@ -10,8 +10,9 @@ import cel
 
 from libs.errors import FieldError, Invalid
 from libs.expressions.dialect import ENGINE_NAMES, TYPES, for_engine
+from libs.expressions.explained import explained
 from libs.expressions.functions import CORE, FUNCTIONS
-from libs.expressions.source import MACROS, Path, Work, analyse
+from libs.expressions.source import MACROS, Branches, Path, Work, analyse
 from libs.expressions.values import (
     MAX_STEPS,
     Size,
@@ -29,8 +30,6 @@ from libs.expressions.values import (
 # the engine warns about each failing function; EvaluationFailed tells the person who can fix it, a log would only grow
 logging.getLogger("cel").setLevel(logging.CRITICAL)
 _WHERE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
-# the function exists: compiling has checked its name
-_NO_OVERLOAD = re.compile(r"Undefined variable or function: '(\w+)'")
 _ENGINE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 Key = tuple[tuple[type, Any], ...]
@@ -57,7 +56,10 @@ class Expression:
     paths: tuple[Path, ...]
     pointer: str
     _program: Any
+    _inputs: frozenset[Path]  # the values that the engine needs
+    _tested: frozenset[Path]  # those of which it only needs to know whether they exist
     _path: Path | None
+    _branches: Branches | None  # the program is the condition of `… ? path : path`
     _work: Work
     _functions: tuple[str, ...]
     _known: dict[Key, Any] = field(default_factory=dict)
@@ -77,14 +79,21 @@ class Expression:
             if self._work.depth or self._work.joins > _FEW_JOINS or self._work.states > _FEW_STATES:
                 self._refuse_overwork(context)
             result = self._program.execute(prepared)
+            plain = self._plain(result, context) if self._branches is None else self._branch(result, context.values)
         except _ENGINE_ERRORS as error:
-            raise EvaluationFailed(_explained(error, self.source), pointer=self.pointer) from error
-        plain = self._plain(result, context)
+            raise EvaluationFailed(explained(error, self.source), pointer=self.pointer) from error
         if key is not None and type(plain) in _SCALARS:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[key] = plain
         return plain
+
+    def _branch(self, condition: Any, values: Mapping[str, Any]) -> Any:
+        """Return the chosen path's value: it does not pass the engine, which would copy it, and keeps every digit."""
+        if not isinstance(condition, bool) or self._branches is None:
+            raise TypeError
+        path = self._branches[0 if condition else 1]
+        return None if path is None else follow(values, path)
 
     def _key(self, values: Mapping[str, Any]) -> Key | None:
         """Return the values that the result depends on, as a cache key. Carriers and countries recur, and passing them
@@ -99,7 +108,7 @@ class Expression:
 
     def _refuse_rounding(self, values: Mapping[str, Any]) -> None:
         """Two long ids that differ in their last digits would become one text."""
-        for path in self.paths:
+        for path in self._inputs:
             if rounded(value_at(values, path)):
                 raise EvaluationFailed(
                     f"{'.'.join(path)} is an integer beyond 64 bits, which string() would round; use the field itself.",
@@ -132,8 +141,11 @@ class Needs:
 
     def __init__(self, expressions: Iterable[Expression]) -> None:
         self.expressions = frozenset(expressions)
-        in_engine = (expression for expression in self.expressions if expression._path is None)
-        self.trie = Trie.of(path for expression in in_engine for path in expression.paths)
+        in_engine = [expression for expression in self.expressions if expression._path is None]
+        self.trie = Trie.of(
+            (path for expression in in_engine for path in expression._inputs),
+            (path for expression in in_engine for path in expression._tested),
+        )
         self.functions = sorted({name for expression in self.expressions for name in expression._functions})
 
 
@@ -204,12 +216,21 @@ def compile_expression(text: str, *, variables: Collection[str], pointer: str = 
         problems.extend(_unmatchable(found.patterns))
     if problems:
         raise Invalid.many([FieldError(pointer, problem) for problem in problems])
+    engine, choice = found, found.choice
+    if choice is not None and all(path is None or path[0] in variables for path in choice.branches):
+        engine = analyse(choice.condition)
+        program, _ = _compiled(for_engine(choice.condition, {*variables, *found.locals}))
+    else:
+        choice = None
     return Expression(
         source=text,
         paths=tuple(sorted(path for path in found.paths if path[0] in variables)),
         pointer=pointer,
         _program=program,
+        _inputs=frozenset(path for path in engine.paths - engine.tested if path[0] in variables),
+        _tested=frozenset(path for path in engine.tested if path[0] in variables),
         _path=found.only_path,
+        _branches=choice.branches if choice else None,
         _work=found.work,
         _functions=tuple(sorted(found.called & FUNCTIONS.keys())),
     )
@@ -245,34 +266,6 @@ def _uncallable(called: set[str]) -> list[str]:
     ]
 
 
-def _explained(error: BaseException, source: str) -> str:
-    shown = source if len(source) <= 80 else source[:77] + "…"
-    match error:
-        case KeyError():
-            name = error.args[0]
-            if str(name) not in source:  # a name that the input gave may be personal data
-                return f"{shown!r} reads a field whose name comes from the input, and which it does not have."
-            in_brackets = f'["{name}"]' in source or f"['{name}']" in source  # has(...) does not accept those
-            guard = f'"{name}" in …' if in_brackets else "has(...)"
-            return (
-                f"{shown!r} reads the field {name!r}, which the input does not have; "
-                f"guard it with {guard} or make the field required in the schema."
-            )
-        case ZeroDivisionError():
-            return f"{shown!r} divides by zero."
-        case OverflowError():
-            return f"{shown!r} exceeds the range of 64-bit integers; use double(...)."
-        case IndexError():
-            return f"{shown!r} reads past the end of a list."
-        case TypeError():
-            return (
-                f"{shown!r} combines types that do not match, or reads a field of null or of a text; "
-                "convert with int(), double() or string(), guard null with != null."
-            )
-        case _:
-            return f"{shown!r} failed: {_said(str(error))}."
-
-
 def _unmatchable(patterns: Iterable[str]) -> list[str]:
     return [f"{pattern[:80]} is not a regular expression (RE2)." for pattern in patterns if not _is_pattern(pattern)]
 
@@ -283,14 +276,3 @@ def _is_pattern(literal: str) -> bool:
     except _ENGINE_ERRORS:
         return False
     return True
-
-
-def _said(message: str) -> str:
-    first_line = (message.splitlines() or [""])[0].split(". Check ")[0]
-    if name := _NO_OVERLOAD.match(first_line):
-        return f"{name.group(1)}() does not accept a value of this type; guard null with != null, convert other types"
-    if first_line.startswith("Function 'duration' error"):  # it repeats the value
-        return 'duration() accepts texts like "1h30m"'
-    if first_line.startswith("Failed to convert variable"):
-        return "the input contains a number beyond 1e308, which CEL cannot represent; send it as a string"
-    return first_line.rpartition("Python function call failed: ")[2].split("Error: ")[-1][:200]

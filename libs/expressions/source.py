@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from libs.expressions.patterns import states
+
 MAX_LENGTH = 4_096  # characters
 MAX_TOKENS = 1_000  # the engine recurses on the stack: 2,000 chained operators overflow a small thread's
 MAX_BRACKETS = 40
@@ -33,10 +35,8 @@ TOKEN = re.compile(
 )
 _PLAIN_STRING = re.compile(r"""^(['"])([^\\]*)\1$""")
 
-_COUNTED = re.compile(r"\{(\d{1,5})(?:,(\d{0,5}))?\}")
-_SET = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
-
 Path = tuple[str, ...]
+Branches = tuple[Path | None, Path | None]  # None: null
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,26 @@ class Work:
     builders: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A whole text of the form `condition ? path : path`, where either may be null."""
+
+    condition: str
+    branches: Branches
+
+
 @dataclass(slots=True)
 class Analysis:
-    """What one text reads, calls and costs. `problems` are sentences for people."""
+    """What one text reads, calls and costs. `tested`: paths that it only tests by has(), not their values. `problems`
+    are sentences for people."""
 
     paths: set[Path] = field(default_factory=set)
+    tested: set[Path] = field(default_factory=set)
     called: set[str] = field(default_factory=set)
     locals: set[str] = field(default_factory=set)
     patterns: list[str] = field(default_factory=list)  # literal regular expressions in the text, with their quotes
     only_path: Path | None = None
+    choice: Choice | None = None
     work: Work = Work(0, 1, False, 0)
     problems: list[str] = field(default_factory=list)
 
@@ -110,30 +121,6 @@ def analyse(text: str) -> Analysis:
     return found
 
 
-def states(pattern: str) -> int:
-    """Count a regular expression's states, with its counted repetitions written out: `(a{3}b){2}` has 8."""
-    groups, last, at = [0], 0, 0
-    while at < len(pattern):
-        sign = pattern[at]
-        if counted := _COUNTED.match(pattern, at):
-            times = int(counted.group(2) or counted.group(1))
-            groups[-1] += last * (times - 1)
-            last, at = last * times, counted.end()
-        elif sign == "(":
-            groups.append(0)
-            at += 1
-        elif sign == ")" and len(groups) > 1:
-            last = groups.pop()
-            groups[-1] += last
-            at += 1
-        else:
-            set_ = _SET.match(pattern, at)
-            at = set_.end() if set_ else at + (2 if sign == "\\" else 1)
-            last = 1
-            groups[-1] += 1
-    return max(0, sum(groups))
-
-
 class _Walk:
     """One pass over the tokens, with the open brackets as a stack; a macro's bracket carries the macro."""
 
@@ -142,6 +129,7 @@ class _Walk:
         self._found = found
         self._open: list[_Macro | None] = []
         self._macros: list[_Macro] = []
+        self._read: set[Path] = set()  # not only by has()
         self._depth = 0
         self._counts_outside = False  # size() of something outside the item: all of it is passed for each item
 
@@ -189,6 +177,8 @@ class _Walk:
             return index + 3
         path, end = self._path(index, name)
         self._found.paths.add(path)
+        if (self._text(index - 2), self._text(index - 1), self._text(end)) != ("has", "(", ")"):
+            self._read.add(path)
         for macro in self._open:
             if macro is not None:
                 macro.references += 1
@@ -240,7 +230,29 @@ class _Walk:
     def _kind(self, index: int) -> str:
         return self._line[index].kind if 0 <= index < len(self._line) else ""
 
+    def _choice(self) -> Choice | None:
+        marks = [index for index, token in enumerate(self._line) if token.kind == "sign" and token.text in "?:"]
+        if [self._text(index) for index in marks] != ["?", ":"] or self._text(marks[0] - 1) in (".", "["):
+            return None
+        ask, otherwise = marks
+        branches = [self._branch(ask + 1, otherwise), self._branch(otherwise + 1, len(self._line))]
+        if None in branches:
+            return None
+        condition = " ".join(token.text for token in self._line[:ask])
+        return Choice(condition, (branches[0] or None, branches[1] or None))
+
+    def _branch(self, index: int, end: int) -> Path | None:
+        """Return the path that these tokens are; () for null, None for anything else."""
+        if (self._text(index), index + 1) == ("null", end):
+            return ()
+        if self._kind(index) != "name" or self._text(index) in _LITERALS:
+            return None
+        path, stops = self._path(index, self._text(index))
+        return path if stops == end else None
+
     def _conclude(self) -> None:
+        self._found.tested = self._found.paths - self._read
+        self._found.choice = self._choice()
         growth = 1
         maps = [macro for macro in self._macros if macro.name == "map"]
         for macro in maps:

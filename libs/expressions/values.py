@@ -26,16 +26,19 @@ class Size:
 
 
 class Trie(dict[str, "Trie"]):
-    """Paths as a tree; an empty tree means the whole value."""
+    """Paths as a tree; an empty tree means the whole value, `_PRESENT` only that there is one."""
 
     @classmethod
-    def of(cls, paths: Iterable[Path]) -> "Trie":
+    def of(cls, paths: Iterable[Path], tested: Iterable[Path] = ()) -> "Trie":
+        """Return the tree of the paths that are read, and of those that are only tested by has()."""
         root = cls()
         for path in sorted(paths, key=len):  # the shorter path wins: it needs everything below it
             root._add(path)
+        for path in sorted(tested, key=len, reverse=True):  # the longer path wins: what is below it is read
+            root._add(path, _PRESENT)
         return root
 
-    def _add(self, path: Path) -> None:
+    def _add(self, path: Path, leaf: "Trie | None" = None) -> None:
         at = self
         for depth, name in enumerate(path):
             if name in at:
@@ -45,24 +48,32 @@ class Trie(dict[str, "Trie"]):
             elif depth and not at:
                 return
             else:
-                for rest in path[depth:]:
+                for rest in path[depth:-1]:
                     at[rest] = Trie()
                     at = at[rest]
+                at[path[-1]] = Trie() if leaf is None else leaf
                 return
+
+
+_PRESENT = Trie()
 
 
 def pruned(value: Any, trie: Trie) -> Any:
     """Return the part of a value that the paths read; a value that is not an object goes in whole."""
+    if trie is _PRESENT:
+        return True
     if not trie or not isinstance(value, Mapping):
         return value
     return {name: pruned(value[name], below) for name, below in trie.items() if name in value}
 
 
 def follow(values: Mapping[str, Any], path: Path) -> Any:
-    """Return the value at a path. Raises KeyError with the missing name."""
+    """Return the value at a path. Raises KeyError with the missing name, TypeError for a field of what has none."""
     at: Any = values
     for name in path:
-        if not isinstance(at, Mapping) or name not in at:
+        if not isinstance(at, Mapping):
+            raise TypeError
+        if name not in at:
             raise KeyError(name)
         at = at[name]
     return at

@@ -101,3 +101,33 @@ async def test_a_topic_answers_nobody(shop: Intake) -> None:
     definition = {"topic": {"component": "erp", "name": "orders"}, "answer": "ok"}
     refused = await shop.put("/v1/sources/own", definition)
     assert [e["pointer"] for e in refused.json()["errors"]] == ["/answer"]
+
+
+async def test_a_wrongly_signed_delivery_is_refused_though_a_handshake_would_answer_it(shop: Intake) -> None:
+    """Whoever mistyped the secret saw 200, and the sender took every delivery for received."""
+    greedy = {"verification": {"scheme": "token", "query": "token"}, "handshake": "has(body.id)"}
+    await defined(shop, greedy)
+    other = {"mapping": MAPPING, "secrets": ["of the other tenant"], **META, "handshake": None}
+    assert (await shop.put("/v1/sources/own", other, key="other-key")).status_code == 201
+    body = b'{"id":"1"}'
+    assert (await shop.post("/v1/sources/own", body, key=None, **signed(body))).status_code == 401
+    assert (await shop.post("/v1/sources/own?token=guessed", body, key=None)).status_code == 401
+    assert (await shop.post("/v1/sources/own", body, key=None)).status_code == 200  # a first call
+    assert (await shop.post(f"/v1/sources/own?token={SECRET}", body, key=None)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("verification", "secret", "sent"),
+    [
+        ({"scheme": "standard-webhooks"}, "whsec_c2VjcmV0IG9mIGEgc2VuZGVy", {"svix_signature": "v1,AAAA"}),
+        ({"scheme": "basic"}, "user:password", {"authorization": "Basic dXNlcjp3cm9uZw=="}),
+        ({"scheme": "hmac-hex", "field": "sign"}, "hush-hush", {}),
+    ],
+)
+async def test_a_wrong_signature_is_recognised_wherever_it_is(
+    shop: Intake, verification: dict[str, Any], secret: str, sent: dict[str, str]
+) -> None:
+    await defined(shop, {"verification": verification, "secrets": [secret], "handshake": "has(body.id)"})
+    signed_inside = b'{"id":"1","sign":"00"}' if "field" in verification else b'{"id":"1"}'
+    assert (await shop.post("/v1/sources/own", signed_inside, key=None, **sent)).status_code == 401
+    assert (await shop.post("/v1/sources/own", b'{"id":"1"}', key=None)).status_code == 200

@@ -197,6 +197,7 @@ async def test_a_sender_that_signs_the_address_is_verified_by_the_one_that_is_sh
         ({"surprise": 1}, "/surprise"),
         ({"mapping": {"type": "body.type", "id": "body.id", "data": 5}}, "/mapping/data"),
         ({"mapping": {"type": "body.type"}}, "/mapping/id"),
+        ({"event_source": "my shop"}, "/event_source"),  # no event could have it: every delivery would be unreadable
         ({"handshake": "{'status': 'ok'}"}, "/handshake"),  # every small delivery would be answered, and lost
         ({"verification": {"scheme": "standard-webhooks"}, "secrets": ["whpk_c2hvcnQ="]}, "/secrets/0"),
     ],

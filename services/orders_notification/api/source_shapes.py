@@ -37,7 +37,9 @@ class VerificationBody(Strict):
     key: Literal["text", "hex", "base64"] | None = Field(
         None, description="The encoding of the secrets, if they are not the key itself.", examples=["hex"]
     )
-    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] | None = Field(None, examples=["token"])
+    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] | None = Field(
+        None, description="Query parameter with the token or the signature, instead of a header.", examples=["token"]
+    )
 
 
 class TopicBody(Strict):

@@ -29,7 +29,7 @@ from services.orders_notification.api.source_shapes import (
 )
 from services.orders_notification.domain.delivery import Delivery
 from services.orders_notification.domain.mapping import Answer
-from services.orders_notification.domain.sources import NAME, check_handshake, check_secrets, source
+from services.orders_notification.domain.sources import NAME, check_event_source, check_handshake, check_secrets, source
 from services.orders_notification.domain.topics import Report, check, heard
 from services.orders_notification.handlers.sources import Received, first_call, receive, rehearse
 from services.orders_notification.ports.sources import Author, StoredSource
@@ -101,6 +101,7 @@ async def put_source(
     definition = _definition(body, deps.shipped)
     compiled = source(name, version, definition)
     check_handshake(compiled.handshake)
+    check_event_source(compiled.event_source)
     if compiled.topic is not None:
         check(deps.grants, principal.tenant, compiled.topic)
     # a topic has no secrets: those of the webhook that it replaces are dropped

@@ -59,6 +59,13 @@ def is_json(content_type: str) -> bool:
     return _JSON_TYPE.fullmatch(content_type) is not None
 
 
+def problem_of_source(source: str) -> str | None:
+    """Return what is wrong with an event's source, as a sentence; None: nothing."""
+    if _NO_URI.search(source) or _CONTROL.search(source):
+        return "The source is not a URI reference: percent-encode spaces and quotes."
+    return None
+
+
 def traceparent_of(value: Any) -> str | None:
     """Return a sender's traceparent (W3C Trace Context); None if it is malformed."""
     return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
@@ -163,8 +170,8 @@ def _built(attributes: Mapping[str, Any], data: Any, received_at: datetime, erro
     source = _text(attributes, "source", MAX_SOURCE, errors)
     type_ = _text(attributes, "type", MAX_TYPE, errors)
     subject = _text(attributes, "subject", MAX_SUBJECT, errors, required=False)
-    if source and _NO_URI.search(source):
-        errors.append(FieldError("/source", "source is not a URI reference: percent-encode spaces and quotes."))
+    if source and (problem := problem_of_source(source)):
+        errors.append(FieldError("/source", problem))
     _text(attributes, "datacontenttype", MAX_SOURCE, errors, required=False)
     schema = _text(attributes, "dataschema", MAX_EXTENSION_VALUE, errors, required=False)
     if schema and _NO_URI.search(schema):

@@ -20,7 +20,7 @@ from libs.errors import BadRequest, FieldError, Invalid
 from libs.expressions import Context, EvaluationFailed, Expression, Needs
 from services.orders_notification.domain.cloudevents import BusinessEvent, from_binary, from_structured
 from services.orders_notification.domain.delivery import Delivery
-from services.orders_notification.domain.reading import MAX_EVENTS_PER_DELIVERY, Unmappable, read_body
+from services.orders_notification.domain.reading import MAX_EVENTS_PER_DELIVERY, Unmappable, json_of, read_body
 from services.orders_notification.domain.sources import Envelope, EventMapping, Source
 from services.orders_notification.domain.times import rfc3339
 
@@ -93,7 +93,8 @@ def _refuse_shared_ids(events: tuple[BusinessEvent, ...]) -> None:
     first: dict[str, BusinessEvent] = {}
     for event in events:
         other = first.setdefault(event.id, event)
-        if (other.type, other.subject, other.body) != (event.type, event.subject, event.body):
+        # not their bytes: a map that an expression makes has its fields in any order
+        if (other.type, other.subject, other.data) != (event.type, event.subject, event.data):
             raise Unmappable(
                 "Two events of this delivery differ but have one id: the second would be lost as a duplicate. "
                 "Make the id of something that each event has for itself.",
@@ -242,7 +243,7 @@ def _payloads(envelope: Envelope, index: int, delivery: Delivery, part: Any) -> 
 def _opened(payload: str, encoding: str, pointer: str) -> Any:
     try:
         raw = base64.b64decode(payload, validate=True) if encoding == "base64" else payload.encode()
-        return exact_json.loads(raw)
+        return json_of(raw)
     except (BadRequest, binascii.Error, ValueError) as error:
         raise Unmappable("The payload inside the envelope is not JSON.", pointer=pointer) from error
 

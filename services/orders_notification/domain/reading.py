@@ -31,6 +31,10 @@ _CHARSETS = frozenset(
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
 _BOUNDARY = re.compile(r"""boundary\s*=\s*(?:"([^"]{1,100})"|([^\s;,"]{1,100}))""", re.IGNORECASE)
 _FIELD_NAME = re.compile(r"""form-data\s*;.*?\bname\s*=\s*"((?:[^"\\]|\\.){0,200})\"""", re.IGNORECASE | re.DOTALL)
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<unstorable>u0000|u[dD][89a-fA-F]..)|.)",
+    re.DOTALL,
+)
 _FILE = re.compile(r"\bfilename\*?\s*=", re.IGNORECASE)
 
 
@@ -52,7 +56,7 @@ def read_body(delivery: Delivery) -> Any:
     try:
         if media in LINES:
             return _lines(delivery.body)
-        return exact_json.loads(_utf_8(delivery.body, content_type) or b"null")  # a compacted topic's tombstone
+        return json_of(_utf_8(delivery.body, content_type) or b"null")  # a compacted topic's tombstone
     except BadRequest as error:
         known = not content_type or is_json(content_type) or media in {*LINES, _FORM}
         told = "" if known else f"The content type {content_type[:80]!r} is neither JSON nor a form. "
@@ -63,7 +67,22 @@ def _lines(body: bytes) -> list[Any]:
     lines = [line for line in body.splitlines() if line.strip()]
     if len(lines) > MAX_EVENTS_PER_DELIVERY:
         raise Unmappable(f"The delivery contains more than {MAX_EVENTS_PER_DELIVERY} events.", pointer="")
-    return [exact_json.loads(line) for line in lines]
+    return [json_of(line) for line in lines]
+
+
+def json_of(text: bytes) -> Any:
+    """Parse a shop's JSON; half of a surrogate pair, and U+0000, become U+FFFD. Raises BadRequest.
+
+    JavaScript writes half a pair where it cut a text inside an emoji. No database stores these characters, and nobody
+    can repair an order that was sent already.
+    """
+    try:
+        return exact_json.loads(text)
+    except BadRequest:
+        repaired = _ESCAPE.sub(lambda found: rb"\ufffd" if found["unstorable"] else found[0], text)
+        if repaired == text:
+            raise
+        return exact_json.loads(repaired)
 
 
 def _utf_8(body: bytes, content_type: str) -> bytes:

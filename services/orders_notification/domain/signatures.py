@@ -44,6 +44,7 @@ class Verification:
     scheme: Scheme
     header: str = ""
     field: str | None = None  # a path in the body, instead of the header
+    query: str | None = None  # a query parameter instead of the header
     prefix: str = ""  # precedes the signature or token: "sha256=", "Bearer "
     algorithm: str = "sha256"
     tolerance_seconds: int = 300
@@ -51,10 +52,10 @@ class Verification:
     timestamp_header: str | None = None  # if the time has a header of its own
     signed: str | None = None  # the signed content; default: _SIGNED
     key: str = "text"  # encoding of the secret: text (its bytes are the key), hex, base64
-    query: str | None = None  # token: a query parameter instead of the header
 
 
 _MAX_SIGNATURES = 10  # of a public key: each costs more than all of a shared secret's
+_TIME_NAMES = ("t", "ts", "timestamp")
 _URL_SAFE = str.maketrans("-_", "+/")
 _SIGNED = {Scheme.TIMESTAMPED: "{timestamp}.{body}"}
 
@@ -74,9 +75,23 @@ def verify(verification: Verification, secrets: Sequence[str], delivery: Deliver
             return _verify_public(verification, secrets, delivery, now)
         case Scheme.TOKEN:
             given = _given_token(verification, delivery)
-            return _matching([secret.encode() for secret in secrets], [given])
+            return _matching([secret.encode() for secret in secrets], [given], "The token")
         case Scheme.BASIC:
             return _verify_basic(secrets, delivery)
+
+
+def carries_signature(verification: Verification, delivery: Delivery) -> bool:
+    """Whether there is anything where this sender signs, right or wrong: an unsigned first call has nothing there."""
+    if verification.query:
+        return verification.query in delivery.query
+    if verification.field:
+        return field_of(delivery.body, verification.field) != ""
+    match verification.scheme:
+        case Scheme.STANDARD_WEBHOOKS:
+            names = ["webhook-signature", "svix-signature"]
+        case _:
+            names = [verification.header or "authorization"]
+    return any(name in delivery.headers for name in names)
 
 
 def signing_key(secret: str) -> bytes | Ed25519PublicKey:
@@ -111,11 +126,15 @@ def _verify_timestamped(verification: Verification, secrets: Sequence[str], deli
         timestamp = _header(delivery, verification.timestamp_header)
         given = _given(verification, delivery, encoding)
     else:
-        text = _header(delivery, verification.header)
-        pairs = [part.strip().partition("=") for part in re.split("[,;]", text)]  # Paddle: `ts=…;h1=…`
-        timestamp = next((value for name, _, value in pairs if name in ("t", "ts")), "")
-        wanted = verification.prefix or "v1"  # v0 and other schemes in the header are ignored, as documented
-        given = [_decoded(value, encoding) for name, _, value in pairs if name == wanted]
+        parts = [part.strip() for part in re.split("[,;]", _header(delivery, verification.header))]
+        if parts[0].isdigit():  # Recurly: the time, then the signatures, without names
+            timestamp, signatures = parts[0], parts[1:]
+        else:
+            pairs = [part.partition("=") for part in parts]  # Paddle: `ts=…;h1=…`
+            timestamp = next((value for name, _, value in pairs if name in _TIME_NAMES), "")
+            wanted = verification.prefix or "v1"  # v0 and other schemes in the header are ignored, as documented
+            signatures = [value for name, _, value in pairs if name == wanted]
+        given = [_decoded(signature, encoding) for signature in signatures]
     _check_age(timestamp, verification.tolerance_seconds, now)
     return _matching(_macs(verification, secrets, delivery, timestamp), given)
 
@@ -134,8 +153,12 @@ def _content(verification: Verification, delivery: Delivery, timestamp: str) -> 
 
 def _given(verification: Verification, delivery: Delivery, encoding: str) -> list[bytes]:
     """Return the given signatures: several in one header while the sender rotates its secret."""
-    field = verification.field
-    text = field_of(delivery.body, field) if field else _header(delivery, verification.header)
+    if verification.query:
+        text = delivery.query.get(verification.query, "")
+    elif verification.field:
+        text = field_of(delivery.body, verification.field)
+    else:
+        text = _header(delivery, verification.header)
     return [_decoded(part.removeprefix(verification.prefix), encoding) for part in re.split(r"[,\s]+", text)]
 
 
@@ -181,7 +204,7 @@ def _signs(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
 def _verify_basic(secrets: Sequence[str], delivery: Delivery) -> int:
     kind, _, value = _header(delivery, "authorization").partition(" ")
     given = _decoded(value.strip(), "base64") if kind.lower() == "basic" else b""
-    return _matching([secret.encode() for secret in secrets], [given])
+    return _matching([secret.encode() for secret in secrets], [given], "The pair of user and password")
 
 
 def _given_token(verification: Verification, delivery: Delivery) -> bytes:
@@ -226,12 +249,15 @@ def _seconds(timestamp: str) -> float:
         raise _refused("has no timestamp: Unix seconds, milliseconds, or RFC 3339") from None
 
 
-def _matching(expected: Sequence[bytes], given: Sequence[bytes]) -> int:
+def _matching(expected: Sequence[bytes], given: Sequence[bytes], unsigned: str = "") -> int:
+    """Return the index of the one that was given. `unsigned`: what was given, if it is no signature."""
     found = -1
     for index, wanted in enumerate(expected):
         for candidate in given:
             if hmac.compare_digest(wanted, candidate) and found < 0:
                 found = index
+    if found < 0 and unsigned:
+        raise Unauthorized(f"{unsigned} is none of the active secrets.")
     if found < 0:
         raise _refused("matches none of the active secrets; the body must be signed exactly as it is sent")
     return found

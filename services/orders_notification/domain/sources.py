@@ -13,6 +13,7 @@ from typing import Any
 from libs.errors import FieldError, Invalid
 from libs.expressions import Expression, Needs, compile_expression, needed
 from libs.messaging.bus import Topic
+from services.orders_notification.domain.cloudevents import problem_of_source
 from services.orders_notification.domain.public_keys import public_key
 from services.orders_notification.domain.signatures import Scheme, Verification, hmac_key, signing_key
 from services.orders_notification.domain.signed_content import problem_of_signed
@@ -24,8 +25,8 @@ MAX_DATA_ENTRIES = 500
 
 # The fields of each scheme; any other field in its definition is a typing mistake.
 FIELDS: dict[Scheme, frozenset[str]] = {
-    Scheme.HMAC_HEX: frozenset({"header", "field", "prefix", "algorithm", "signed", "key"}),
-    Scheme.HMAC_BASE64: frozenset({"header", "field", "prefix", "algorithm", "signed", "key"}),
+    Scheme.HMAC_HEX: frozenset({"header", "field", "query", "prefix", "algorithm", "signed", "key"}),
+    Scheme.HMAC_BASE64: frozenset({"header", "field", "query", "prefix", "algorithm", "signed", "key"}),
     Scheme.TIMESTAMPED: frozenset(
         {"header", "prefix", "algorithm", "tolerance_seconds", "encoding", "timestamp_header", "signed", "key"}
     ),
@@ -116,6 +117,12 @@ def check_handshake(handshake: Expression | None) -> None:
             "This answers every delivery, so none becomes an event; test the first call's body, query or headers.",
             pointer="/handshake",
         )
+
+
+def check_event_source(event_source: str) -> None:
+    """Raise Invalid for one that no event can have: every delivery would be stored as unreadable."""
+    if problem := problem_of_source(event_source):
+        raise Invalid(problem, pointer="/event_source")
 
 
 def check_secrets(verification: Verification | None, secrets: list[str]) -> None:
@@ -213,8 +220,9 @@ def _verification(given: Mapping[str, Any], collected: _Collector) -> Verificati
         collected.errors.append(
             FieldError(f"/verification/{name}", f"The scheme {scheme.value} has no {name}; leave it out.")
         )
-    if scheme in _NEEDS_HEADER and bool(values.get("header")) is bool(values.get("field")):
-        collected.errors.append(FieldError("/verification/header", "Name the header that carries the signature."))
+    if scheme in _NEEDS_HEADER and sum(bool(values.get(place)) for place in ("header", "field", "query")) != 1:
+        told = "Name the one place of the signature: a header, or a field or query parameter if the scheme has it."
+        collected.errors.append(FieldError("/verification/header", told))
     if "signed" in values and (problem := problem_of_signed(values["signed"])):
         collected.errors.append(FieldError("/verification/signed", problem))
     for name in ("header", "timestamp_header"):

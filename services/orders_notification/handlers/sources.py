@@ -15,7 +15,7 @@ from services.orders_notification.domain.event_types import without
 from services.orders_notification.domain.intake import Kept, Origin, Raw, Submission, Verdict, new_cause
 from services.orders_notification.domain.mapping import Answer, Mapped, answer_of, handshake, map_delivery
 from services.orders_notification.domain.reading import Unmappable
-from services.orders_notification.domain.signatures import Scheme, verify
+from services.orders_notification.domain.signatures import Scheme, carries_signature, verify
 from services.orders_notification.domain.sources import Source
 from services.orders_notification.handlers.intake import accept, keep, prepare
 from services.orders_notification.ports.deps import OrdersNotification
@@ -73,7 +73,7 @@ def _read(candidates: list[StoredSource], delivery: Delivery, now: datetime) -> 
     try:
         owner = verified(candidates, delivery, now)
     except Unauthorized:
-        if (answer := _shaken(candidates, delivery)) is None:
+        if _is_signed(candidates, delivery) or (answer := _shaken(candidates, delivery)) is None:
             raise
         return answer
     if answer := _shaken([owner], delivery):  # with a token in its URL, a first call is verified like any other
@@ -109,6 +109,13 @@ async def _candidates(deps: OrdersNotification, name: str) -> list[StoredSource]
     if not found:
         raise NotFound(f"There is no source {name!r} that accepts webhooks; `depesche sources list` shows the sources.")
     return found
+
+
+def _is_signed(candidates: list[StoredSource], delivery: Delivery) -> bool:
+    """A delivery with a wrong signature is no first call, though another tenant's handshake might answer it: its sender
+    would take it for received."""
+    ways = (candidate.source.verification for candidate in candidates)
+    return any(way is not None and carries_signature(way, delivery) for way in ways)
 
 
 def _shaken(candidates: list[StoredSource], delivery: Delivery) -> Answer | None:

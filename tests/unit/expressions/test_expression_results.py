@@ -39,5 +39,8 @@ def test_an_error_does_not_repeat_what_the_input_says(text: str) -> None:
     assert not [word for word in NAME.split() if word in told]
 
 
-def test_a_field_of_null_is_said_to_need_a_guard() -> None:
-    assert "guard null" in failure("has(body.customer.id)", {"customer": None})
+@pytest.mark.parametrize(
+    "text", ["has(body.customer.id)", "body.customer.id", "has(body.customer) ? body.customer.id : null"]
+)
+def test_a_field_of_null_is_said_to_need_a_guard(text: str) -> None:
+    assert "guard null" in failure(text, {"customer": None})

@@ -10,7 +10,7 @@ import pytest
 
 from libs.errors import Invalid
 from libs.expressions import Context, EvaluationFailed, compile_expression, needed
-from libs.expressions.source import states
+from libs.expressions.patterns import states
 
 EVENT = {
     "id": "e-1",

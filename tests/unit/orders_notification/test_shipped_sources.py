@@ -122,6 +122,22 @@ def test_two_actions_in_one_second_are_two_events() -> None:
     assert first.id != second.id
 
 
+@pytest.mark.parametrize("topic", ["order.created", "order.updated", "customer.created"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "woocommerce_rest_cannot_view", "message": "Sorry, you cannot view this resource.",
+         "data": {"status": 401}},
+        {"errors": {"woocommerce_api_user_cannot_read_order": ["You do not have permission to read this order"]}},
+    ],
+)  # fmt: skip
+def test_an_error_that_woocommerce_sends_in_place_of_an_order_is_no_order(topic: str, error: dict[str, Any]) -> None:
+    """It does so, with a valid signature, once the webhook's user was deleted or lost a right."""
+    with pytest.raises(Unmappable) as refused:
+        mapped("woocommerce", error, x_wc_webhook_topic=topic, x_wc_webhook_delivery_id="d1")
+    assert [each.pointer for each in refused.value.errors] == ["/mapping/id"]
+
+
 def test_only_a_bare_ping_is_a_handshake() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     woo = compiled("woocommerce")

@@ -142,3 +142,10 @@ def test_events_of_one_delivery_that_share_an_id_are_refused_instead_of_lost() -
     assert [error.pointer for error in refused.value.errors] == ["/mapping/id"]
     assert len(outcome({"id": "headers['x-delivery']"}, [{"number": 1}, {"number": 1}]).events) == 2  # a duplicate
     assert len(outcome({"id": "body.number"}, [{"number": 1}, {"number": 2}]).events) == 2
+
+
+def test_the_order_of_fields_does_not_tell_two_events_apart() -> None:
+    """The engine returns the fields of a map in any order, so a repeat in an array made the delivery unreadable."""
+    item = {name: number for number, name in enumerate("abcdefghijklmnop")}
+    made = outcome({"id": "body.a", "data": "{'item': body, 'b': body.b, 'c': body.c}"}, [item] * 20)
+    assert len(made.events) == 20

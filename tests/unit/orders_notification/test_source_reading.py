@@ -34,6 +34,14 @@ PARTS = (
         ("application/octet-stream", b'{"a": 1}', {"a": 1}),
         ("application/vnd.shop+json", b"[]", []),
         ("", b"", None),
+        # JavaScript cut a text inside an emoji: the order is still an order
+        ("application/json", rb'{"a": "gift \ud83d", "b": 19.90}', {"a": "gift \ufffd", "b": Decimal("19.90")}),
+        (
+            "application/json",
+            rb'{"a": "\udf81\ud83c\udf81 \\ud83c \\\ud83c\u0000"}',
+            {"a": "\ufffd🎁 \\ud83c \\\ufffd\ufffd"},
+        ),
+        ("application/x-ndjson", b'{"a": "\\ud83d"}\n{"a": 1}', [{"a": "\ufffd"}, {"a": 1}]),
         (FORM, b"a=%C3%A4&b=&a=2", {"a": ["ä", "2"], "b": ""}),
         (f"{FORM}; charset=windows-1252", b"a=%E4%80", {"a": "ä€"}),
         (f"{FORM}; charset=windows-1252", "a=ä".encode("cp1252"), {"a": "ä"}),

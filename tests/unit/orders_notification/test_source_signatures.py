@@ -204,6 +204,19 @@ def test_missing_or_wrong_credentials_are_refused(told: Verification, sent: Deli
         verify(told, ["t0ken"], sent, NOW)
 
 
+@pytest.mark.parametrize(
+    ("told", "sent", "says"),
+    [
+        (Verification(Scheme.TOKEN, query="token"), Delivery(BODY, {}, {"token": "guessed"}), "The token is none"),
+        (Verification(Scheme.BASIC), delivery(authorization="Basic dTpw"), "user and password is none"),
+        (Verification(Scheme.HMAC_HEX, "x-sign"), delivery(x_sign="00"), "The signature matches none"),
+    ],
+)
+def test_the_refusal_names_what_was_given(told: Verification, sent: Delivery, says: str) -> None:
+    with pytest.raises(Unauthorized, match=says):
+        verify(told, ["t0ken"], sent, NOW)
+
+
 def test_without_a_secret_nothing_verifies() -> None:
     with pytest.raises(Unauthorized, match="no active secret"):
         verify(Verification(Scheme.HMAC_HEX, "x-sign"), [], delivery(x_sign=hexed("")), NOW)
