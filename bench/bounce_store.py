@@ -5,14 +5,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from uuid import UUID, uuid5
 
 import uvloop
 
 from bench.bounce_rows import mails_of
 from bench.postgres import Fresh, fresh_postgres
 from libs.contracts.outcomes import Mode
-from libs.ids import message_id
+from libs.ids import NotificationId, message_id, notification_id, uuid7
 from libs.keyring import Keyring
 from libs.service import Runtime
 from libs.service_client import Transport
@@ -28,7 +27,6 @@ from services.bounce.ports import Message, Sending
 from services.bounce.settings import BounceSettings
 
 MIGRATIONS = Path(__file__).parents[1] / "services" / "bounce" / "migrations"
-_NAMES = UUID("5c7d0c1e-6a3f-5b52-8f0e-1f2e3d4c5b6a")
 _KEEPERS = 10
 
 
@@ -87,7 +85,7 @@ def _world(deps: Bounce, classifier: Classifier, count: int) -> tuple[Bounce, li
     """Return the service's own parts, with a ledger that knows each mail's message; the mails, and
     their return paths."""
     path, hasher = ReturnPath(b"k" * 32, "bounces.shop.example"), deps.hasher
-    notifications = [uuid5(_NAMES, str(n)) for n in range(count)]
+    notifications = notifications_of(count)
     paths = [path.make(notification, 1, 1) for notification in notifications]
     known = {
         message_id(notification, 1): Message(
@@ -97,6 +95,12 @@ def _world(deps: Bounce, classifier: Classifier, count: int) -> tuple[Bounce, li
     }
     made = replace(deps, messages=Ledger(known), rulebook=Rulebook(classifier), return_path=path)
     return made, paths, mails_of(classifier.rules.rules, count, paths)
+
+
+def notifications_of(count: int) -> list[NotificationId]:
+    """Return ids as a campaign makes them: they carry the time of its cause, which bounce reads."""
+    cause = uuid7()
+    return [notification_id(cause, "bench", f"customer:{n}") for n in range(count)]
 
 
 async def _keep(deps: Bounce, paths: Sequence[str], mails: Sequence[bytes]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from services.bounce.domain import kinds, outcome, own_words, reports, told
 from services.bounce.domain.signs import Signed
+from tests.unit.bounce.test_told import FORMS
 
 _ROOMS = (kinds, outcome, own_words, reports, told)
 _EVERY = {name: value for room in _ROOMS for name, value in vars(room).items() if type(value) is Signed}
@@ -63,6 +64,11 @@ def test_a_text_without_a_sign_is_not_searched() -> None:
     assert len(list(signed.finditer("a PARCEL, the parcel"))) == 2
     assert signed.search("a letter") is None
     assert not list(signed.finditer("a letter"))
+
+
+@pytest.mark.parametrize("name", [name for name, value in vars(outcome).items() if type(value) is Signed])
+def test_no_usual_report_of_a_failure_contains_a_sign_of_another_outcome(name: str) -> None:
+    assert [form for form, text in FORMS.items() if _EVERY[name].may_be_in(text)] == []
 
 
 @pytest.mark.parametrize("name", sorted(_EVERY))
