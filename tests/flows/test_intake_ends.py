@@ -243,13 +243,13 @@ async def test_a_code_travels_with_the_request_and_is_stored_nowhere_else(shop: 
 
 
 async def test_an_edit_or_removal_that_read_an_old_version_is_refused(shop: Intake) -> None:
-    for path, body in (
-        ("/v1/event-types/order.placed", {"schema": {"type": "object"}}),
-        ("/v1/sources/shopify", {"shipped": "shopify", "secrets": ["hush-hush-hush"]}),
+    for path, body, edit in (
+        ("/v1/event-types/order.placed", {"schema": {"type": "object"}}, {"schema": None}),
+        ("/v1/sources/shopify", {"shipped": "shopify", "secrets": ["hush-hush-hush"]}, {"description": "Ours"}),
     ):
         assert (await shop.put(path, body)).headers["etag"] == '"1"'
-        assert (await shop.put(path, body)).status_code == 428
-        assert (await shop.put(path, body, if_match='"1"')).headers["etag"] == '"2"'
-        assert (await shop.put(path, body, if_match='"1"')).status_code == 412
+        assert (await shop.put(path, body | edit)).status_code == 428
+        assert (await shop.put(path, body | edit, if_match='"1"')).headers["etag"] == '"2"'
+        assert (await shop.put(path, body | edit, if_match='"1"')).status_code == 412
     for sent, status in (({}, 428), ({"if_match": '"1"'}, 412), ({"if_match": '"2"'}, 204)):
         assert (await shop.delete("/v1/sources/shopify", **sent)).status_code == status

@@ -130,4 +130,7 @@ async def test_a_wrong_signature_is_recognised_wherever_it_is(
     await defined(shop, {"verification": verification, "secrets": [secret], "handshake": "has(body.id)"})
     signed_inside = b'{"id":"1","sign":"00"}' if "field" in verification else b'{"id":"1"}'
     assert (await shop.post("/v1/sources/own", signed_inside, key=None, **sent)).status_code == 401
+    for body, headers, shaken in ((signed_inside, sent, False), (b'{"id":"1"}', {}, True)):
+        pasted = {"body": body.decode(), "headers": {name.replace("_", "-"): value for name, value in headers.items()}}
+        assert (await shop.post("/v1/sources/own:test", pasted)).json()["handshake"] is shaken
     assert (await shop.post("/v1/sources/own", b'{"id":"1"}', key=None)).status_code == 200

@@ -266,11 +266,20 @@ async def test_secrets_rotate_without_a_gap_and_are_never_given_back(shop: Intak
     assert b"new-secret" not in sealed[0]["secrets"]
 
 
+async def test_a_definition_that_changes_nothing_makes_no_new_version(shop: Intake) -> None:
+    """A file with a shipped definition is applied again after each upgrade, to get its corrections."""
+    await ship(shop, "shopify", [SECRET])
+    body = {"shipped": "shopify", "secrets": [SECRET]}
+    for change, version in (({}, 1), ({"event_source": "/other"}, 2), ({"secrets": [SECRET, "another-one"]}, 3)):
+        answer = await shop.put("/v1/sources/shopify", body | change, if_match=f'"{max(1, version - 1)}"')
+        assert (answer.status_code, answer.json()["version"], answer.headers["etag"]) == (200, version, f'"{version}"')
+
+
 async def test_a_source_is_edited_with_if_match_only(shop: Intake) -> None:
     await ship(shop, "shopify")
     assert (await shop.put("/v1/sources/shopify", {"shipped": "shopify"})).status_code == 428
     assert (await shop.put("/v1/sources/shopify", {"shipped": "shopify"}, if_match='"7"')).status_code == 412
-    kept = await shop.put("/v1/sources/shopify", {"shipped": "shopify"}, if_match='"1"')
+    kept = await shop.put("/v1/sources/shopify", {"shipped": "shopify", "description": "Ours"}, if_match='"1"')
     assert kept.status_code == 200
     assert (await from_shopify(shop)).status_code == 202  # left out, the secrets stay
     assert (await shop.delete("/v1/sources/shopify", if_match='"2"')).status_code == 204

@@ -93,7 +93,8 @@ async def get_source(request: Request, response: Response, principal: Reader, na
 async def put_source(
     request: Request, response: Response, principal: Writer, name: Name, body: SourceBody
 ) -> SourceShown:
-    """Create or change a source. An edit sends If-Match with the version that it read."""
+    """Create or change a source. An edit sends If-Match with the version that it read; without a change there is no new
+    version."""
     deps = deps_of(request)
     held = await deps.sources.get(principal.tenant, principal.mode, name)
     require_match(request, held.source.version if held else None)
@@ -108,10 +109,13 @@ async def put_source(
     held_secrets = list(held.secrets) if held and compiled.topic is None else []
     secrets = body.secrets if body.secrets is not None else held_secrets
     check_secrets(compiled.verification, secrets)
-    await deps.sources.put(_author(request, principal), compiled, definition, secrets)
     response.status_code = 200 if held else 201
-    response.headers["etag"] = etag(version)
-    stored = await _stored(request, principal, name)
+    if held is not None and (held.definition, list(held.secrets)) == (definition, secrets):
+        stored = held  # a file with a shipped definition is applied again after each upgrade
+    else:
+        await deps.sources.put(_author(request, principal), compiled, definition, secrets)
+        stored = await _stored(request, principal, name)
+    response.headers["etag"] = etag(stored.source.version)
     return _shown(request, stored, await _reports(request, [stored]))
 
 

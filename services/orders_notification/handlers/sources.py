@@ -193,8 +193,7 @@ async def rehearse(
 ) -> dict[str, Any]:
     """Return what a pasted delivery would become, step by step, without writing anything."""
     source = stored.source
-    shaken = handshake(source, delivery) is not None
-    report: dict[str, Any] = {"handshake": shaken, "events": [], "filtered": 0, "errors": []}
+    report: dict[str, Any] = {"handshake": False, "events": [], "filtered": 0, "errors": []}
     if source.topic is not None:
         report |= {"verified": True, "verification": "A topic's messages are not signed; the broker controls access."}
     else:
@@ -203,6 +202,8 @@ async def rehearse(
             report |= {"verified": True, "verification": "The signature matches an active secret."}
         except Unauthorized as error:
             report |= {"verified": False, "verification": error.detail}
+        if report["verified"] or not _is_signed([stored], delivery):
+            report["handshake"] = handshake(source, delivery) is not None
     try:
         seen = without_credentials(source, delivery)
         mapped = await asyncio.to_thread(map_delivery, source, seen, deps.clock())

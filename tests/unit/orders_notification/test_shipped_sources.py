@@ -116,10 +116,19 @@ def test_woocommerce_topics(topic: str, body: dict[str, Any], expected: tuple[st
     assert (event.type, event.subject, event.recipient) == expected
 
 
-def test_two_actions_in_one_second_are_two_events() -> None:
-    sent = {"x_wc_webhook_topic": "action.wc_payment_complete", "x_wc_webhook_delivery_id": "d1"}
-    first, second = (mapped("woocommerce", {"action": "wc_payment_complete", "arg": arg}, **sent) for arg in (727, 728))
+@pytest.mark.parametrize(
+    ("action", "args"),
+    [
+        ("wc_payment_complete", (727, 728)),
+        ("woocommerce_new_customer_note",  # a carrier's plugin writes them to many orders at once
+         ({"order_id": 727, "customer_note": "left"}, {"order_id": 728, "customer_note": "left"})),
+    ],
+)  # fmt: skip
+def test_two_actions_in_one_second_are_two_events(action: str, args: tuple[Any, Any]) -> None:
+    sent = {"x_wc_webhook_topic": f"action.{action}", "x_wc_webhook_delivery_id": "d1"}
+    first, second = (mapped("woocommerce", {"action": action, "arg": arg}, **sent) for arg in args)
     assert first.id != second.id
+    assert (first.subject, second.subject) == ("727", "728")
 
 
 @pytest.mark.parametrize("topic", ["order.created", "order.updated", "customer.created"])
