@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).parent.parent / "shipped_sources"
+_FOLDER = Path(__file__).parent.parent / "shipped_sources"
 
 
-def shipped_sources(folder: Path = FOLDER) -> Mapping[str, Mapping[str, Any]]:
+def shipped_sources() -> Mapping[str, Mapping[str, Any]]:
     """Return definitions by name, as a PUT would send them."""
-    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("*.yaml"))}
