@@ -87,7 +87,9 @@ def send(
         str, typer.Argument(help="JSON, a JSON array (CloudEvents batch) or NDJSON; - reads standard input.")
     ],
     report: Annotated[Path | None, typer.Option(help="File for every refused line, as NDJSON.")] = None,
-    quiet_refusals: Annotated[bool, typer.Option(help="Count refused lines without listing them.")] = False,
+    quiet_refusals: Annotated[
+        bool, typer.Option("--quiet-refusals", help="Count refused lines without listing them.")
+    ] = False,
 ) -> None:
     """Send events. Events sent again count as duplicates; exit code 1 if any was refused."""
     with ExitStack() as stack:

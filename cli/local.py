@@ -55,9 +55,9 @@ def register(app: typer.Typer) -> None:
 def run_migrations(
     session: Session,
     dsn: Dsn = None,
-    dry_run: Annotated[bool, typer.Option(help="Only show what would be run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be run.")] = False,
     roles: Annotated[
-        bool, typer.Option(help="Create a database role per service, restricted to its own schema.")
+        bool, typer.Option("--roles", help="Create a database role per service, restricted to its own schema.")
     ] = False,
     passwords: Annotated[
         Path | None,
@@ -182,7 +182,7 @@ def target(dsn: str | None) -> str:
 def show_settings(
     session: Session,
     section: Annotated[str | None, typer.Argument(help="suite, or a service: delivery, tokens …")] = None,
-    changed: Annotated[bool, typer.Option(help="Only settings that differ from their default.")] = False,
+    changed: Annotated[bool, typer.Option("--changed", help="Only settings that differ from their default.")] = False,
 ) -> None:
     """Show all settings with value, unit, origin and purpose; secrets are masked."""
     from libs.settings import describe

@@ -13,7 +13,7 @@ import msgspec
 
 from libs.errors import BadRequest
 
-MAX_DEPTH = 100
+_MAX_DEPTH = 100
 _MAX_DIGITS = 1_000  # longer literals are attacks on arithmetic, not prices
 _MAX_EXPONENT = 400
 
@@ -22,13 +22,13 @@ _UNSURE = object()
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (_MAX_DIGITS + 1))
 
 
-def loads(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Any:
+def loads(raw: bytes | str) -> Any:
     """Parse a JSON text (UTF-8, a BOM is ignored). Raises BadRequest saying what is wrong and where."""
-    if isinstance(raw, bytes) and (value := _plain(raw, max_depth)) is not _UNSURE:
+    if isinstance(raw, bytes) and (value := _plain(raw)) is not _UNSURE:
         return value
     text = _decoded(raw) if isinstance(raw, bytes) else raw
-    if _deeper_than(text, max_depth):
-        raise BadRequest(f"The JSON is nested deeper than {max_depth} levels; flatten it.")
+    if _too_deep(text):
+        raise BadRequest(f"The JSON is nested deeper than {_MAX_DEPTH} levels; flatten it.")
     try:
         value = _parser.decode(text)
     except json.JSONDecodeError as error:
@@ -50,14 +50,14 @@ def dumps(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def _plain(raw: bytes, max_depth: int) -> Any:
+def _plain(raw: bytes) -> Any:
     """Parse plain JSON four times as fast; anything unusual is left to the strict parser.
 
     Without a backslash no string contains a quote, so `":` always ends a key: an object that lost a duplicate key
     has fewer of them when it is written again."""
     if b"\\" in raw or b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw:
         return _UNSURE
-    if raw.count(b"[") + raw.count(b"{") > max_depth:
+    if raw.count(b"[") + raw.count(b"{") > _MAX_DEPTH:
         return _UNSURE
     if len(raw) > _MAX_DIGITS and _LONG_NUMBER.search(raw):
         return _UNSURE
@@ -75,8 +75,8 @@ def _decoded(raw: bytes) -> str:
         raise BadRequest(f"Not UTF-8: byte {error.start} cannot be read. Send JSON in UTF-8.") from error
 
 
-def _deeper_than(text: str, limit: int) -> bool:
-    if text.count("[") + text.count("{") <= limit:
+def _too_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= _MAX_DEPTH:
         return False
     depth = 0
     quoted = escaped = False
@@ -92,7 +92,7 @@ def _deeper_than(text: str, limit: int) -> bool:
             quoted = True
         elif character in "[{":
             depth += 1
-            if depth > limit:
+            if depth > _MAX_DEPTH:
                 return True
         elif character in "]}":
             depth -= 1

@@ -201,9 +201,3 @@ class ServiceClient:
         if status >= 500 or status == 429:
             return Unavailable(detail)
         return _ERRORS.get(status, BadRequest)(detail)
-
-
-class Clients(Protocol):
-    """Returns the client of another service, by its app id (with hyphens)."""
-
-    def __call__(self, name: str) -> ServiceClient: ...

@@ -98,8 +98,6 @@ class Scope(Word):
     MARKETING = 1
 
 
-FINAL = frozenset({Status.SENT, Status.FAILED, Status.SKIPPED, Status.SUPPRESSED})
-
 # was → allowed next statuses. PENDING and SENDING count as pending.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.SENDING, Status.FAILED, Status.SKIPPED, Status.SUPPRESSED}),

@@ -7,7 +7,6 @@ from libs.errors import Invalid
 
 MAX_SOURCE = 131_072  # characters of one part
 MAX_SHORT_SOURCE = 16_384  # characters of a part that becomes one line or one SMS
-MAX_ITERATIONS = 10_000  # of all loops of one part together
 MAX_LOCALS = 262_144  # bytes in assign and capture
 MAX_VALUE = 131_072  # characters that one filter may return
 MAX_ITEMS = 10_000  # of a list or range

@@ -56,6 +56,7 @@ async def create_tenant(deps: Access, principal: Principal, wanted: Tenant) -> T
     """Create a tenant with the next number; its name must be free."""
     _operator_only(principal)
     async with deps.store.begin() as unit:
+        await unit.tenants.lock()
         number = await unit.tenants.next_number()
         if number > domain.MAX_TENANTS:
             raise Conflict(f"There are already {domain.MAX_TENANTS} tenants, which is the limit.")
@@ -71,7 +72,8 @@ async def change_tenant(deps: Access, principal: Principal, wanted: Tenant, matc
     if principal.mode is Mode.TEST:
         raise Forbidden("A tenant is one for both modes: a test key cannot change it; use a live one.")
     async with deps.store.begin() as unit:
-        before = await unit.tenants.get(wanted.number, lock=True)
+        await unit.tenants.lock()  # nobody else takes the new name meanwhile
+        before = await unit.tenants.get(wanted.number)
         if before is None:
             raise NotFound(f"There is no tenant {wanted.number}; `depesche tenants list` lists them.")
         match(before.version)
@@ -155,7 +157,7 @@ async def _keep_one_admin(unit: Unit, key: ApiKey, now: datetime) -> None:
     if key.tenant != OPERATOR or key.mode is not Mode.LIVE or domain.ADMIN not in key.scopes:
         return
     # otherwise two concurrent revocations would each still see the other key
-    await unit.tenants.get(OPERATOR, lock=True)
+    await unit.tenants.lock()
     if not await unit.keys.other_admins(key, now):
         raise Conflict(
             "This is the last key that administers the installation; create another one with scope admin first."
@@ -184,10 +186,10 @@ async def ensure_first(deps: Access, file: CredentialsFile) -> bool:
     replaces them; the other order could lock everybody out. It is written at each start, because the URL may have
     changed. Returns whether a key was created."""
     system = Principal(OPERATOR, Mode.LIVE, "system", frozenset({domain.ADMIN}))
-    held = file.keys()
     async with deps.store.begin() as unit:
+        await unit.tenants.lock()  # a second start finds the tenant, the keys and the file of the first
+        held = file.keys()
         if await unit.tenants.get(OPERATOR) is None:
-            await unit.tenants.next_number()  # takes the lock that separates two concurrent starts
             first = Tenant(OPERATOR, "default", "en", "UTC", 1, deps.clock())
             await _put_tenant(deps, unit, system, None, first)
         wanted = [mode for mode in Mode if not await _opens(deps, unit, held.get(mode))]

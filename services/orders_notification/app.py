@@ -115,7 +115,6 @@ def _limits(settings: OrdersNotificationSettings) -> Limits:
         event_bytes=settings.event_max_bytes,
         batch_bytes=settings.batch_max_bytes,
         batch_events=settings.batch_max_events,
-        stream_bytes=settings.stream_max_bytes,
         stream_lines=settings.stream_max_lines,
         stream_chunk=settings.stream_commit_lines,
     )

@@ -1,7 +1,9 @@
-"""Errors, docstrings and pages name commands: each must exist."""
+"""The commands as texts name them, and their flags."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from typer.main import get_command
 
@@ -19,6 +21,21 @@ def test_every_command_that_a_text_names_exists() -> None:
     named = [(path, words) for path in TEXTS for words in NAMED.findall(path.read_text(encoding="utf-8"))]
     assert len(named) > 100
     assert [f"{path}: depesche {words}" for path, words in named if not exists(words.split())] == []
+
+
+def test_a_flag_that_is_off_by_default_has_no_opposite() -> None:
+    flags = [(path, option) for path, command in commands() for option in command.params if option.default is False]
+    assert len(flags) > 100
+    assert [f"{path} {option.name}" for path, option in flags if option.secondary_opts] == []
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Yield every command and group with its words."""
+    waiting = [("depesche", get_command(app))]
+    while waiting:
+        path, command = waiting.pop()
+        yield path, command
+        waiting += [(f"{path} {name}", below) for name, below in getattr(command, "commands", {}).items()]
 
 
 def exists(words: list[str]) -> bool:

@@ -16,6 +16,8 @@ from libs.service_client import Transport
 from services.access.app import create_service, ensure_first
 from tests.flows.access_suite import Suite, suite_over
 
+_WAITING = "select exists (select from pg_locks where not granted)"
+
 
 @pytest.fixture
 async def suite(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[Suite]:
@@ -38,10 +40,11 @@ async def test_a_second_start_makes_no_second_keys(suite: Suite) -> None:
     assert len((await suite.call("GET", "/v1/keys")).json()["items"]) == 2
 
 
-async def test_starts_at_the_same_moment_make_one_tenant(runtime: Runtime) -> None:
+async def test_starts_at_the_same_moment_make_one_tenant_and_one_key_per_mode(runtime: Runtime) -> None:
     paths = await asyncio.gather(*(ensure_first(runtime) for _ in range(3)))
     connection = await asyncpg.connect(runtime.dsn_of("access"))
     assert await connection.fetchval("select count(*) from access.tenant") == 1
+    assert await connection.fetchval("select count(*) from access.api_key") == len(Mode)
     await connection.close()
     assert len(set(paths)) == 1
 
@@ -88,6 +91,23 @@ async def test_a_topics_category_stays_because_consents_hang_on_it(suite: Suite)
     answer = await suite.call("PUT", "/v1/topics/news", {"category": "transactional"}, if_match="*")
     assert answer.status_code == 409
     assert answer.json()["errors"][0]["pointer"] == "/category"
+
+
+async def test_of_two_tenants_that_take_one_name_at_the_same_moment_one_is_told(suite: Suite) -> None:
+    for name in ("Brand A", "Brand B"):
+        assert (await suite.call("POST", "/v1/tenants", {"name": name})).status_code == 201
+    other = await asyncpg.connect(suite.runtime.dsn_of("access"))
+    try:
+        async with other.transaction():
+            await other.execute("update access.tenant set name = 'Brand' where name = 'Brand A'")
+            second = asyncio.create_task(suite.call("PUT", "/v1/tenants/3", {"name": "Brand"}, if_match="*"))
+            while not second.done() and not await other.fetchval(_WAITING):  # noqa: ASYNC110 - Postgres sets no event
+                await asyncio.sleep(0.01)
+    finally:
+        await other.close()
+    answer = await second
+    assert answer.status_code == 409, answer.text
+    assert answer.json()["errors"][0]["pointer"] == "/name"
 
 
 async def test_topics_of_test_and_live_are_apart(suite: Suite) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from libs.contracts.audit import ActionRecorded
 from services.bounce.domain.classifier import Classifier
 from tests.flows.bounces import MESSAGE, NOW, World, report, shown_state, until, world
 
@@ -59,6 +60,22 @@ async def test_a_bar_goes_when_its_mail_says_something_else(world: World) -> Non
     assert facts == {"unknown-user": True, "mailbox-full": False}
     (lifted,) = (await world.get("/v1/suppressions"))["items"]
     assert "read again" in lifted["note"]
+    assert [(action.actor, action.action, action.object) for action in await actions(world)] == [
+        ("key", "mails.reclassify", mail["id"])
+    ]
+
+
+async def test_the_audit_says_who_had_a_span_of_mails_read_again(world: World) -> None:
+    await world.hand_in(report(world.path))
+    span = {"since": "2027-03-01T00:00:00+00:00", "until": "2027-03-02T00:00:00+00:00", "outcome": "unknown-user"}
+    for body in (span | {"preview": True}, span | {"outcome": "mailbox-full"}, span):
+        assert (await world.post("/v1/mails:reclassify", body)).status_code == 200
+    (action,) = await actions(world)
+    assert (action.action, action.object, action.after) == ("mails.reclassify", "mails", span)
+
+
+async def actions(world: World) -> list[ActionRecorded]:
+    return [event for event in await world.said() if isinstance(event, ActionRecorded)]
 
 
 async def test_what_is_said_again_after_a_change_of_mind_counts_again(world: World) -> None:
@@ -117,7 +134,7 @@ async def test_the_same_reading_changes_nothing(world: World) -> None:
     mail = await world.hand_in(report(world.path))
     before = await world.said()
     assert (await again(world, mail))["outcome"] == "unknown-user"
-    assert await world.said() == before
+    assert [event for event in await world.said() if not isinstance(event, ActionRecorded)] == before
 
 
 async def test_only_ones_own_mails_are_read_again_and_only_while_they_are_kept(world: World) -> None:

@@ -17,7 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from libs.contracts.envelope import Envelope
-from libs.contracts.outcomes import Mode, ReceiptKind, Status, counted
+from libs.contracts.outcomes import TRANSITIONS, Mode, ReceiptKind, Status, counted
 from libs.keyring import Keyring
 from services.delivery.adapters.postgres.operations import PostgresOperations
 from services.delivery.domain.callbacks import ReceiptNews
@@ -283,13 +283,16 @@ async def _check_attempts(day: BadDay) -> None:
 
 
 async def _check_events(day: BadDay) -> None:
-    """Check that the transitions alone rebuild every account, in any order; each request settled exactly once."""
+    """Check that each transition is allowed, and that they alone rebuild every account, in any order; each request
+    settled exactly once."""
     settled = Counter(event["request_id"] for event in await day.world.events("request.settled"))
     assert settled == {str(envelope.data.request_id): 1 for envelope in day.envelopes}
     sums: dict[UUID, Counter[str]] = defaultdict(Counter)
     for request_id, transition in await day.transitions():
-        for word, step in ((transition["was"], -1), (transition["is"], 1)):
-            sums[request_id][counted(Status[word.upper()]).word] += step
+        was, now_is = Status.parse(transition["was"]), Status.parse(transition["is"])
+        assert now_is in TRANSITIONS[was], transition
+        for status, step in ((was, -1), (now_is, 1)):
+            sums[request_id][counted(status).word] += step
     columns = ("pending", "sent", "failed", "skipped", "suppressed", "unknown")
     for row in await day.world.fetch(f"select id, recipients + extra, {', '.join(columns)} from request"):
         id_, total, *counters = row

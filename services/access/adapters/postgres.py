@@ -15,10 +15,8 @@ from services.access.domain import ADMIN, ApiKey, Category, Tenant, Topic
 
 APP_ID = "access"
 
-# Two tenants created at once must not get the same number; reads are not blocked.
-_LOCK_NUMBERS = "lock table tenant in share row exclusive mode"
+_LOCK_TENANTS = "lock table tenant in share row exclusive mode"
 _GET_TENANT = "select * from tenant where number = $1"
-_LOCK_TENANT = "select * from tenant where number = $1 for update"
 _GET_TOPIC = "select * from topic where tenant = $1 and mode = $2 and name = $3"
 _LOCK_TOPIC = "select * from topic where tenant = $1 and mode = $2 and name = $3 for update"
 _GET_KEY = "select * from api_key where id = $1"
@@ -54,8 +52,11 @@ class PostgresTenants:
 
     connection: Any
 
-    async def get(self, number: int, *, lock: bool = False) -> Tenant | None:
-        row = await self.connection.fetchrow(_LOCK_TENANT if lock else _GET_TENANT, number)
+    async def lock(self) -> None:
+        await self.connection.execute(_LOCK_TENANTS)
+
+    async def get(self, number: int) -> Tenant | None:
+        row = await self.connection.fetchrow(_GET_TENANT, number)
         return _tenant(row) if row else None
 
     async def named(self, name: str) -> Tenant | None:
@@ -73,7 +74,6 @@ class PostgresTenants:
         return [_tenant(row) for row in rows]
 
     async def next_number(self) -> int:
-        await self.connection.execute(_LOCK_NUMBERS)
         return int(await self.connection.fetchval("select coalesce(max(number), 0) + 1 from tenant"))
 
     async def put(self, tenant: Tenant) -> None:

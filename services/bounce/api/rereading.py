@@ -48,7 +48,7 @@ async def reclassify_many(request: Request, principal: Writer, body: RereadBody)
     if body.outcome and "\x00" in body.outcome:
         raise Invalid("An outcome must not contain NUL.", pointer="/outcome")
     wanted = Rereading((principal.tenant, principal.mode), since, until, body.outcome)
-    count = await (deps.mails.count_readable(wanted) if body.preview else read_again(deps, wanted))
+    count = await (deps.mails.count_readable(wanted) if body.preview else read_again(deps, principal, wanted))
     return Reread(count=count, preview=body.preview)
 
 
@@ -58,6 +58,6 @@ async def reclassify(request: Request, principal: Writer, id: MailId) -> MailSho
     deps = deps_of(request)
     found = await queries.mail(deps.reads, principal, id)
     wanted = Rereading((principal.tenant, principal.mode), found.received_at, found.received_at + _MOMENT, id=id)
-    if found.state != "waiting" and not await read_again(deps, wanted):
+    if found.state != "waiting" and not await read_again(deps, principal, wanted):
         raise Conflict("Its bytes are no longer stored, so it cannot be read again.")
     return shown_mail(await queries.mail(deps.reads, principal, id))

@@ -20,7 +20,19 @@ _STILL_TRIED = Signed(
 # what servers will do, in the languages in which Exchange, Gmail and Postfix's templates say it; never what to do
 _GOES_ON_ABROAD = Signed(
     (
-        *("versuch", "essayer", "essaiera", "tentat", "tentar", "tentan", "riprov", "provare", "probe", "försök", "prøve"),
+        *(
+            "versuch",
+            "essayer",
+            "essaiera",
+            "tentat",
+            "tentar",
+            "tentan",
+            "riprov",
+            "provare",
+            "probe",
+            "försök",
+            "prøve",
+        ),
         *("prób", "pokus", "попыт", "повтор", "спроб", "dene", "再", "引き続き", "重", "尝试", "嘗試", "시도"),
     ),
     re.compile(

@@ -11,6 +11,8 @@ from uuid import UUID
 import msgspec
 
 from libs.addresses import InvalidAddress, email_address
+from libs.auth import Principal
+from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from libs.errors import DepescheError, Transient, Unavailable
 from libs.ids import message_id
@@ -277,10 +279,17 @@ def raw_kept_since(deps: Bounce) -> datetime:
     return deps.clock() - timedelta(days=deps.settings.raw_retention_days)
 
 
-async def read_again(deps: Bounce, wanted: Rereading) -> int:
-    """Queue mails for the reader again, by today's rules; return how many."""
+async def read_again(deps: Bounce, principal: Principal, wanted: Rereading) -> int:
+    """Queue mails for the reader again, by today's rules; return how many. The audit gets one record of it."""
+    action: ActionRecorded | None = ActionRecorded(
+        actor=principal.actor,
+        action="mails.reclassify",
+        object=str(wanted.id or "mails"),
+        at=deps.clock(),
+        after={"since": wanted.since.isoformat(), "until": wanted.until.isoformat(), "outcome": wanted.outcome},
+    )
     count = 0
-    while some := await deps.mails.read_again(wanted, _AGAIN_AT_ONCE):
+    while some := await deps.mails.read_again(wanted, _AGAIN_AT_ONCE, action):
         count += len(some)
-        wanted = replace(wanted, after=some[-1])
+        wanted, action = replace(wanted, after=some[-1]), None
     return count

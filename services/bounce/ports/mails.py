@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 
 STATES = ("waiting", "read", "backscatter")
@@ -126,8 +127,10 @@ class Mails(Protocol):
 
     async def count_readable(self, wanted: Rereading) -> int: ...
 
-    async def read_again(self, wanted: Rereading, limit: int) -> list[tuple[datetime, UUID]]:
-        """Queue mails that still have their bytes for the reader, oldest first."""
+    async def read_again(
+        self, wanted: Rereading, limit: int, action: ActionRecorded | None
+    ) -> list[tuple[datetime, UUID]]:
+        """Queue mails that still have their bytes for the reader, oldest first; publish the action if there are any."""
         ...
 
     async def drop_raw_before(self, moment: datetime) -> int:

@@ -8,16 +8,15 @@ from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).parent.parent / "shipped_sources"
+_FOLDER = Path(__file__).parent.parent / "shipped_sources"
 # the C loader is ten times faster; a build of PyYAML without it has only the other one
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @cache
-def shipped_sources(folder: Path = FOLDER) -> Mapping[str, Mapping[str, Any]]:
+def shipped_sources() -> Mapping[str, Mapping[str, Any]]:
     """Return definitions by name, as a PUT would send them. Read once per process: never change them."""
-    found = {path.stem: _read(path) for path in sorted(folder.glob("*.yaml"))}
-    return MappingProxyType(found)
+    return MappingProxyType({path.stem: _read(path) for path in sorted(_FOLDER.glob("*.yaml"))})
 
 
 def _read(path: Path) -> Mapping[str, Any]:

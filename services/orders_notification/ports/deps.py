@@ -22,7 +22,6 @@ class Limits:
     event_bytes: int
     batch_bytes: int
     batch_events: int
-    stream_bytes: int
     stream_lines: int
     stream_chunk: int  # lines per commit
 

@@ -52,7 +52,3 @@ class EventReader(Protocol):
     async def by_subjects(self, tenant: int, mode: Mode, subjects: Sequence[str], limit: int) -> list[EventRow]:
         """Return the newest events of these subjects, at most `limit` each."""
         ...
-
-    async def by_keys(self, tenant: int, mode: Mode, keys: Sequence[UUID]) -> list[EventRow]:
-        """Return events by their natural keys."""
-        ...

@@ -10,8 +10,10 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from libs.contracts.audit import ActionRecorded
 from libs.contracts.outcomes import Mode
 from libs.ids import first_id_at, uuid7
+from libs.messaging.outbox import Outgoing, append
 from libs.storage.arrays import columns
 from libs.storage.database import Database
 from libs.storage.portions import in_portions
@@ -168,10 +170,14 @@ class PostgresMails:
         async with self.database.acquire() as connection:
             return int(await connection.fetchval(_READABLE, *_arguments(wanted)))
 
-    async def read_again(self, wanted: Rereading, limit: int) -> list[tuple[datetime, UUID]]:
+    async def read_again(
+        self, wanted: Rereading, limit: int, action: ActionRecorded | None
+    ) -> list[tuple[datetime, UUID]]:
         after = wanted.after or (None, None)
-        async with self.database.acquire() as connection:
+        async with self.database.transaction() as connection:
             rows = await connection.fetch(_AGAIN, *_arguments(wanted), *after, limit)
+            if rows and action is not None:
+                await append(connection, [Outgoing(action, action.object, *wanted.owner, source="bounce")])
         return sorted((row["received_at"], row["id"]) for row in rows)
 
     async def drop_raw_before(self, moment: datetime) -> int:

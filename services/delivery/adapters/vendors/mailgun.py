@@ -150,7 +150,7 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
     return MailNews(
         # Mailgun's ids are unique within a day
         event_id=f"{own_id(event.id)}:{at.astimezone(UTC):%Y%m%d}",
-        paths=(path_in(variables, "depesche"), event.envelope.sender if event.envelope else ""),
+        paths=(path_in(variables), event.envelope.sender if event.envelope else ""),
         kind=kind,
         at=at,
         text=words(status.message or status.description or (event.reject.reason if event.reject else None)),

@@ -114,7 +114,7 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
     metadata = event.Metadata if isinstance(event.Metadata, dict) else None
     return MailNews(
         event_id=_event_id(event),
-        paths=(path_in(metadata, "depesche"),),
+        paths=(path_in(metadata),),
         kind=kind,
         at=moment(event.at, now),
         text=words(event.Details or event.Description),

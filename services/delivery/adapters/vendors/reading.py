@@ -134,7 +134,7 @@ def own_id(value: object) -> str:
     return text
 
 
-def path_in(variables: Mapping[str, Any] | None, name: str) -> str:
-    """Return our return path from the variables that a vendor returns."""
-    found = (variables or {}).get(name)
+def path_in(variables: Mapping[str, Any] | None) -> str:
+    """Return our return path from the variables that a vendor returns: every mail carries it as `depesche`."""
+    found = (variables or {}).get("depesche")
     return found if isinstance(found, str) else ""

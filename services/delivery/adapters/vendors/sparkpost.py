@@ -131,7 +131,7 @@ def _translate(posted: _Posted, now: datetime) -> MailNews | Said:
     meta = event.rcpt_meta if isinstance(event.rcpt_meta, dict) else None
     return MailNews(
         event_id=own_id(event.event_id),
-        paths=(path_in(meta, "depesche"), event.msg_from or ""),
+        paths=(path_in(meta), event.msg_from or ""),
         kind=kind,
         at=moment(event.timestamp, now),
         text=words(event.raw_reason or event.reason),

@@ -48,10 +48,6 @@ _BY_SUBJECTS = f"""
 select {_COLUMNS} from unnest($3::text[]) as wanted (subject) cross join lateral (
   select * from event where tenant = $1 and mode = $2 and event.subject = wanted.subject order by id desc limit $4) e
 """  # noqa: S608
-_BY_KEYS = f"""
-select {_COLUMNS} from event_key k join event e on e.id = k.event_id
-where k.key = any($3) and e.tenant = $1 and e.mode = $2 order by e.id
-"""  # noqa: S608
 
 
 class PostgresEventReader:
@@ -73,9 +69,6 @@ class PostgresEventReader:
 
     async def by_subjects(self, tenant: int, mode: Mode, subjects: Sequence[str], limit: int) -> list[EventRow]:
         return await self._rows(_BY_SUBJECTS, tenant, mode, subjects, limit)
-
-    async def by_keys(self, tenant: int, mode: Mode, keys: Sequence[UUID]) -> list[EventRow]:
-        return await self._rows(_BY_KEYS, tenant, mode, keys)
 
     async def _rows(self, statement: str, tenant: int, mode: Mode, *values: Any) -> list[EventRow]:
         async with self._database.acquire() as connection:
