@@ -188,8 +188,11 @@ class ServiceClient:
         except TimeoutError as error:
             raise Unavailable(f"{self.name} did not answer {call.path} within {timeout} s") from error
         if 200 <= status < 300:
-            # our own services wrote it, so the strict parser's checks are not needed again
-            return _decoder.decode(raw) if raw else None
+            try:
+                # our own services wrote it, so the strict parser's checks are not needed again
+                return _decoder.decode(raw) if raw else None
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise Unavailable(f"Not {self.name}, but something else answered {call.path}: no JSON") from error
         raise self._error(status, raw, call.path)
 
     def _error(self, status: int, raw: bytes, path: str) -> DepescheError:

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from libs.auth import InternalTokens
 from libs.contracts.outcomes import Lane
 from libs.contracts.reasons import Reason
 from libs.errors import Unavailable
+from libs.service_client import Call, ServiceClient
+from services.delivery.adapters.tokens import TokensOverHttp
 from services.delivery.domain.outcomes import Ambiguous, Sent
 from services.delivery.loops.sender import LaneSender
 from tests.flows.delivery_world import World
@@ -69,6 +72,23 @@ async def test_an_outage_longer_than_the_lease_waits_for_recovery_and_is_no_fail
     assert errors == []
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "pending": 1}
     assert len(world.provider.calls) == 1
+
+
+@pytest.mark.parametrize("answer", [(401, b"{}"), (404, b"<html>"), (200, b"<html>")])
+async def test_messages_wait_while_tokens_refuses_us_or_another_program_has_its_url(
+    world: World, answer: tuple[int, bytes]
+) -> None:
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    await world.request(release, ["customer:1"])
+
+    async def transport(_: Call) -> tuple[int, bytes]:
+        return answer
+
+    client = ServiceClient("tokens", "delivery", InternalTokens(b"k" * 32), transport)
+    await LaneSender(replace(world.line(), tokens=TokensOverHttp(client, 5.0)), Lane.BULK).run_once()
+    # given back: a lease that runs out counts as a crash of its worker, and after six of them a message has failed
+    assert await world.value("select leased_until = '-infinity' and returns = 1 from work")
 
 
 async def test_a_lease_that_fails_takes_no_group_along(world: World) -> None:

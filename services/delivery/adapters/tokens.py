@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from libs.errors import Forbidden, NotFound, Unauthorized, Unavailable
 from libs.service_client import ServiceClient
 from services.delivery.domain.planning import Recipient
 from services.delivery.ports import Question
@@ -21,12 +22,16 @@ class TokensOverHttp:
     async def resolve(self, question: Question) -> Mapping[str, Recipient]:
         """Return recipients by key. Raises Unavailable."""
         body = {"keys": question.keys, "topic": question.topic, "channels": question.channels}
-        answer: Any = await self.client.post(
-            "/v1/recipients:resolve",
-            msgspec.json.encode(body),
-            tenant=question.tenant,
-            mode=question.mode,
-            timeout=self.timeout_seconds,
-        )
+        try:
+            answer: Any = await self.client.post(
+                "/v1/recipients:resolve",
+                msgspec.json.encode(body),
+                tenant=question.tenant,
+                mode=question.mode,
+                timeout=self.timeout_seconds,
+            )
+        except (Unauthorized, Forbidden, NotFound) as error:
+            # another secret, clock or URL than ours: the messages wait until somebody mends that
+            raise Unavailable(f"tokens refuses the calls of delivery: {error.detail}") from error
         found: Mapping[str, Recipient] = answer["recipients"]
         return found
