@@ -6,7 +6,8 @@ timeout or a 5xx becomes Unavailable.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
@@ -204,6 +205,16 @@ class ServiceClient:
         if status >= 500 or status == 429:
             return Unavailable(detail)
         return _ERRORS.get(status, BadRequest)(detail)
+
+
+@contextmanager
+def refusing_nothing(name: str) -> Iterator[None]:
+    """For batch calls whose answer leaves out what is not found: a refusal then says nothing about what was asked, but
+    that the other service has another secret, clock or URL than we think. Raises Unavailable."""
+    try:
+        yield
+    except (Unauthorized, Forbidden, NotFound) as error:
+        raise Unavailable(f"{name} refuses our calls: {error.detail}") from error
 
 
 class Clients(Protocol):

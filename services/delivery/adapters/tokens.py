@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from libs.errors import Forbidden, NotFound, Unauthorized, Unavailable
-from libs.service_client import ServiceClient
+from libs.service_client import ServiceClient, refusing_nothing
 from services.delivery.domain.planning import Recipient
 from services.delivery.ports import Question
 
@@ -22,7 +21,7 @@ class TokensOverHttp:
     async def resolve(self, question: Question) -> Mapping[str, Recipient]:
         """Return recipients by key. Raises Unavailable."""
         body = {"keys": question.keys, "topic": question.topic, "channels": question.channels}
-        try:
+        with refusing_nothing(self.client.name):
             answer: Any = await self.client.post(
                 "/v1/recipients:resolve",
                 msgspec.json.encode(body),
@@ -30,8 +29,5 @@ class TokensOverHttp:
                 mode=question.mode,
                 timeout=self.timeout_seconds,
             )
-        except (Unauthorized, Forbidden, NotFound) as error:
-            # another secret, clock or URL than ours: the messages wait until somebody mends that
-            raise Unavailable(f"tokens refuses the calls of delivery: {error.detail}") from error
         found: Mapping[str, Recipient] = answer["recipients"]
         return found
