@@ -1,6 +1,7 @@
 """What happens to a group of messages while Postgres is away."""
 
 import asyncio
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from libs.errors import Unavailable
 from libs.service_client import Call, ServiceClient
 from services.delivery.adapters.tokens import TokensOverHttp
 from services.delivery.domain.outcomes import Ambiguous, Sent
+from services.delivery.loops import recorder
 from services.delivery.loops.sender import LaneSender
 from tests.flows.delivery_world import World
 
@@ -57,18 +59,24 @@ async def test_answers_wait_for_postgres_and_are_recorded_once(world: World, don
     assert sorted(call.attempt for call in world.provider.calls) == [1, 1, 2]
 
 
-async def test_an_outage_longer_than_the_lease_waits_for_recovery_and_is_no_failed_group(world: World) -> None:
+async def test_an_outage_longer_than_the_lease_waits_for_recovery_and_is_no_failed_group(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release = await world.release(["push"])
     world.tokens.add("customer:1", "push")
     envelope = await world.request(release, ["customer:1"])
 
+    away = 0.0
+
     async def gone(*_: Any) -> None:
+        nonlocal away
+        away = 2 * line.pace.lease
         raise Unavailable("Postgres does not answer")
 
     line = world.line(SimpleNamespace(lease=world.ledger.lease, claim=world.ledger.claim, record=gone))
-    brief = replace(line, pace=replace(line.pace, lease=0.3, margin=0.05))
+    monkeypatch.setattr(recorder, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + away))
     with capture_logs() as errors:  # warnings are not logged in tests
-        await LaneSender(brief, Lane.BULK).run_once()
+        await LaneSender(line, Lane.BULK).run_once()
     assert errors == []
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "pending": 1}
     assert len(world.provider.calls) == 1
