@@ -6,7 +6,8 @@ timeout or a 5xx becomes Unavailable.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
@@ -188,8 +189,11 @@ class ServiceClient:
         except TimeoutError as error:
             raise Unavailable(f"{self.name} did not answer {call.path} within {timeout} s") from error
         if 200 <= status < 300:
-            # our own services wrote it, so the strict parser's checks are not needed again
-            return _decoder.decode(raw) if raw else None
+            try:
+                # our own services wrote it, so the strict parser's checks are not needed again
+                return _decoder.decode(raw) if raw else None
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise Unavailable(f"Not {self.name}, but something else answered {call.path}: no JSON") from error
         raise self._error(status, raw, call.path)
 
     def _error(self, status: int, raw: bytes, path: str) -> DepescheError:
@@ -201,3 +205,13 @@ class ServiceClient:
         if status >= 500 or status == 429:
             return Unavailable(detail)
         return _ERRORS.get(status, BadRequest)(detail)
+
+
+@contextmanager
+def refusing_nothing(name: str) -> Iterator[None]:
+    """For batch calls whose answer leaves out what is not found: a refusal then says nothing about what was asked, but
+    that the other service has another secret, clock or URL than we think. Raises Unavailable."""
+    try:
+        yield
+    except (Unauthorized, Forbidden, NotFound) as error:
+        raise Unavailable(f"{name} refuses our calls: {error.detail}") from error

@@ -49,6 +49,8 @@ class Database:
 
     `pooled`: behind PgBouncer in transaction mode, where sessions start with their role's settings: see docs/adr/0161.
     `slow_seconds`: a statement that takes longer is reported as slow.
+    `statement_timeout_seconds`: less than a handler's time on the bus. So a statement that waits for a lock is an
+    outage, which is retried for a day, and no handler that hangs, whose event becomes a dead letter.
     `acquire_seconds`: how long to wait for a free connection; callers without a deadline would otherwise wait forever.
     """
 
@@ -57,7 +59,7 @@ class Database:
     min_size: int = 1
     max_size: int = 8
     server_settings: Mapping[str, str] = field(default_factory=dict)
-    statement_timeout_seconds: float = 30.0
+    statement_timeout_seconds: float = 25.0
     pooled: bool = False
     slow_seconds: float = 0.5
     acquire_seconds: float = 10.0
@@ -84,9 +86,10 @@ class Database:
                 command_timeout=self.statement_timeout_seconds,
                 server_settings={"application_name": f"depesche {self.schema}", **own},
             )
-        except asyncpg.ProtocolViolationError as error:
-            raise PoolerUnfit(f"{error}. Behind PgBouncer, set DEPESCHE_POOLER=transaction.") from error
         except (OSError, asyncpg.PostgresError) as error:
+            # how PgBouncer refuses a session's settings; once it is known to be there, it has no server to lend
+            if isinstance(error, asyncpg.ProtocolViolationError) and not self.pooled:
+                raise PoolerUnfit(f"{error}. Behind PgBouncer, set DEPESCHE_POOLER=transaction.") from error
             raise Unavailable(f"Postgres does not answer: {error}") from error
         if self.pooled:
             try:

@@ -235,8 +235,7 @@ async def pool_to(port: int, limits: Limits = PATIENT, connections: int = 1) -> 
 
 async def send(pool: Pool, batch: Letters) -> list[Settled]:
     pool.add(batch)
-    async with asyncio.timeout(20):
-        await batch.done
+    await batch.done
     return [batch.settled[index] for index in sorted(batch.settled)]
 
 

@@ -119,7 +119,7 @@ async def test_a_late_answer_is_unknown_and_its_slot_is_freed() -> None:
     outcomes, [one] = await exchange(forgetful, 3, Limits(call_seconds=0.3), limits)
     assert outcomes == [Failure(Lost.TIMED_OUT, "no answer in 0.3 s"), ANSWER, ANSWER]
     assert one.resets == [1]
-    assert 0.29 < time.monotonic() - began < 2
+    assert time.monotonic() - began > 0.29
 
 
 async def test_a_dead_connection_is_detected_while_idle() -> None:

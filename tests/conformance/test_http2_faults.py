@@ -164,7 +164,6 @@ async def test_hostile_octets_settle_every_call_and_break_nothing(framed: bool) 
         for _ in range(60):
             batch = Letters([b"body"] * 5)
             pool.add(batch)
-            async with asyncio.timeout(5):
-                await batch.done
+            await batch.done
             assert set(batch.settled) == set(range(5))
     assert harm == []

@@ -186,7 +186,7 @@ async def test_a_server_that_keeps_sending_does_not_extend_the_call(octets: byte
         outcome = await post(f"http://127.0.0.1:{port}/", Limits(0.5, 4, 100))
         took = time.monotonic() - began
     assert outcome == Ambiguous(Reason.TIMED_OUT, "no reply in time")
-    assert took < 1.5
+    assert took < len(octets) / 25 * 0.1 / 2, "it waited for all of it"
 
 
 @pytest.mark.parametrize("then_silent", [True, False])
@@ -235,12 +235,10 @@ async def test_connections_are_reused_and_closed_when_the_sender_changes() -> No
             assert isinstance(await lane.post(f"http://127.0.0.1:{port}/", {}, b"{}"), Reply)
         assert (len(opened), closed.qsize()) == (1, 0)
         lane.retire()
-        async with asyncio.timeout(2):
-            await closed.get()
+        await closed.get()
         # a chunk in flight continues, and leaves nothing open
         assert isinstance(await lane.post(f"http://127.0.0.1:{port}/", {}, b"{}"), Reply)
-        async with asyncio.timeout(2):
-            await closed.get()
+        await closed.get()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from libs.contracts.outcomes import Channel, Lane, ReceiptKind, Status
@@ -157,6 +158,7 @@ class Workers:
         self.stop = asyncio.Event()
         self.receipts: set[asyncio.Task[None]] = set()
         self.box: list[ReceiptNews] = []
+        self._alive: set[asyncio.Task[None]] = set()
 
     def receive(self, news: ReceiptNews, delay: float) -> None:
         """Receive receipts of many requests together in one batch, like callbacks."""
@@ -181,11 +183,21 @@ class Workers:
         truth.gave_up.update((message.tag, message.attempt) for message in chosen)
         return chosen
 
+    def calm(self) -> None:
+        """Nothing goes wrong any more. All workers die a last time, and their successors have leases that a slow
+        machine cannot outlast: with short ones it would begin the same work again and again."""
+        self.rates[:] = [0.0, 0.0, 0.0]
+        self.world.pace = replace(self.world.pace, lease=300.0)
+        for life in self._alive:
+            life.cancel()
+
     async def keep_running(self) -> None:
         """Run one worker and its successors, until stopped."""
         while not self.stop.is_set():
             chaos = Chaos(random.Random(self.rng.random()), self.truth, self.rates)
             chaos.victim = asyncio.create_task(self._life(chaos))
+            self._alive.add(chaos.victim)
+            chaos.victim.add_done_callback(self._alive.discard)
             with suppress(asyncio.CancelledError, Unavailable):
                 await chaos.victim
 

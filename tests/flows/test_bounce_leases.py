@@ -108,7 +108,7 @@ async def test_a_mail_handed_in_while_the_rules_are_compiled_is_answered_and_rea
             return await rulebook.current()
 
     object.__setattr__(world.service.deps, "rulebook", Compiling())
-    handed_in = await asyncio.wait_for(world.hand_in(report(world.path)), 5)
+    handed_in = await world.hand_in(report(world.path))
     assert handed_in["state"] == "waiting"
     ready.set()
     await until(world, lambda: shown_state(world, handed_in["id"], "read"))

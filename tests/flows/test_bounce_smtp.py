@@ -140,7 +140,7 @@ async def said(at: int | str, *lines: str | bytes) -> list[str]:
     reader, writer = await connected
     for line in (*lines, "QUIT"):
         writer.write((line.encode() if isinstance(line, str) else line) + b"\r\n")
-    answers = (await asyncio.wait_for(reader.read(), 10)).decode().splitlines()
+    answers = (await reader.read()).decode().splitlines()
     writer.close()
     await writer.wait_closed()
     return [answer for answer in answers if not answer.startswith("250-")]

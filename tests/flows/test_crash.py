@@ -30,6 +30,7 @@ from tests.flows.crash_verifying import check_verified, verified_of
 from tests.flows.delivery_world import KEYRING, TENANT, World, now, opened, requested
 
 POLICIES = ("resend", "leave", "verify")
+ENOUGH = 6  # crashes and outages, without which a day proves nothing
 SEEDS = range(int(os.environ.get("DEPESCHE_CRASH_SEEDS", "3")))
 
 
@@ -176,11 +177,12 @@ class BadDay:
         await self.storm()
         await asyncio.sleep(0.5)
         await self.storm()
-        self.workers.rates[:] = [0.0, 0.0, 0.0]
-        async with asyncio.timeout(40):  # the last doubts are queried until they are given up
-            while await self.world.value("select count(*) from work") or self.workers.receipts:
-                assert not watcher.done(), watcher.exception()
-                await asyncio.sleep(0.05)
+        while min(self.truth.crashes, self.truth.outages) < ENOUGH:  # noqa: ASYNC110 - counters, without an event
+            await asyncio.sleep(0.05)
+        self.workers.calm()
+        while await self.world.value("select count(*) from work") or self.workers.receipts:
+            assert not watcher.done(), watcher.exception()
+            await asyncio.sleep(0.05)
         self.workers.stop.set()
         await asyncio.gather(*workers)
 
@@ -208,7 +210,6 @@ async def test_nothing_is_lost_or_called_twice_whatever_dies(ledger_of: Any, see
     assert world.ledger.deadlocks == 0, "rows were locked in different orders"
     failed = [entry for entry in logs if entry["event"] == "group_failed"]
     assert failed == [], "a transaction was refused: the ledger contradicted itself"
-    assert min(truth.crashes, truth.outages) > 5, "the model must crash and be cut off to prove anything"
     assert [key for key, count in truth.calls.items() if count > 1] == [], "an attempt was called twice"
     assert not truth.addresses & day.barred, "a suppressed address was called"
     assert await world.value("select coalesce(sum(pending), 0) from request") == 0

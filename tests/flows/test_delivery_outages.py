@@ -1,6 +1,7 @@
 """What happens to a group of messages while Postgres is away."""
 
 import asyncio
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -8,10 +9,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from libs.auth import InternalTokens
 from libs.contracts.outcomes import Lane
 from libs.contracts.reasons import Reason
 from libs.errors import Unavailable
+from libs.service_client import Call, ServiceClient
+from services.delivery.adapters.tokens import TokensOverHttp
 from services.delivery.domain.outcomes import Ambiguous, Sent
+from services.delivery.loops import recorder
 from services.delivery.loops.sender import LaneSender
 from tests.flows.delivery_world import World
 
@@ -54,21 +59,44 @@ async def test_answers_wait_for_postgres_and_are_recorded_once(world: World, don
     assert sorted(call.attempt for call in world.provider.calls) == [1, 1, 2]
 
 
-async def test_an_outage_longer_than_the_lease_waits_for_recovery_and_is_no_failed_group(world: World) -> None:
+async def test_an_outage_longer_than_the_lease_waits_for_recovery_and_is_no_failed_group(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release = await world.release(["push"])
     world.tokens.add("customer:1", "push")
     envelope = await world.request(release, ["customer:1"])
 
+    away = 0.0
+
     async def gone(*_: Any) -> None:
+        nonlocal away
+        away = 2 * line.pace.lease
         raise Unavailable("Postgres does not answer")
 
     line = world.line(SimpleNamespace(lease=world.ledger.lease, claim=world.ledger.claim, record=gone))
-    brief = replace(line, pace=replace(line.pace, lease=0.3, margin=0.05))
+    monkeypatch.setattr(recorder, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + away))
     with capture_logs() as errors:  # warnings are not logged in tests
-        await LaneSender(brief, Lane.BULK).run_once()
+        await LaneSender(line, Lane.BULK).run_once()
     assert errors == []
     assert await world.account(envelope.data.request_id) == {"recipients": 1, "pending": 1}
     assert len(world.provider.calls) == 1
+
+
+@pytest.mark.parametrize("answer", [(401, b"{}"), (404, b"<html>"), (200, b"<html>")])
+async def test_messages_wait_while_tokens_refuses_us_or_another_program_has_its_url(
+    world: World, answer: tuple[int, bytes]
+) -> None:
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    await world.request(release, ["customer:1"])
+
+    async def transport(_: Call) -> tuple[int, bytes]:
+        return answer
+
+    client = ServiceClient("tokens", "delivery", InternalTokens(b"k" * 32), transport)
+    await LaneSender(replace(world.line(), tokens=TokensOverHttp(client, 5.0)), Lane.BULK).run_once()
+    # given back: a lease that runs out counts as a crash of its worker, and after six of them a message has failed
+    assert await world.value("select leased_until = '-infinity' and returns = 1 from work")
 
 
 async def test_a_lease_that_fails_takes_no_group_along(world: World) -> None:

@@ -1,12 +1,21 @@
 """What a service reports while Postgres answers, and cannot do its work: never a bug, always "try again"."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
+from libs.contracts.envelope import Envelope
+from libs.contracts.outcomes import Mode
+from libs.contracts.tokens import RecipientErased
 from libs.errors import Unavailable
+from libs.messaging import delivering
+from libs.messaging.bus import Subscriber
+from libs.messaging.reading import Entry
 from libs.storage.database import Collided, Database
 from tests.conftest import by_role
 
@@ -74,3 +83,27 @@ async def test_a_statement_that_somebody_cancelled_is_tried_again(store: Databas
 
     with pytest.raises(Unavailable):
         await cut_off()
+
+
+async def test_an_event_whose_handler_waits_for_a_lock_is_retried_like_in_an_outage(
+    store: Database, owner: asyncpg.Connection
+) -> None:
+    """Somebody rewrites the table, for minutes."""
+    brief = replace(store, statement_timeout_seconds=0.2, _pool=None)
+    assert store.statement_timeout_seconds < delivering.HANDLER_SECONDS
+    await brief.open()
+
+    async def handle(_: Sequence[Envelope]) -> None:
+        await written(brief, 1)
+
+    now = datetime.now(UTC)
+    event = RecipientErased(recipient="customer:1", at=now)
+    envelope = Envelope(
+        id=uuid4(), type=event.TYPE, source=event.SOURCE, time=now, tenant=1, mode=Mode.LIVE, key="k", data=event
+    )
+    async with owner.transaction():
+        await owner.execute("lock table access.probe in access exclusive mode")
+        subscriber = Subscriber("access", event.TYPE, handle)
+        ((_, failure),) = await delivering.deliver(subscriber, [Entry({"entries": 1}, 0, envelope)])
+    await brief.close()
+    assert failure.outage

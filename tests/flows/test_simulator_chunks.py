@@ -136,6 +136,6 @@ async def test_a_client_that_leaves_between_chunks_has_sent_nothing(tmp_path: Pa
     async with running(tmp_path, settings()) as simulator:
         async with dialogue(simulator) as client:
             client.writer.write((ENVELOPE.format("b@x.y") + wire).encode())
-            await asyncio.wait_for(client.reader.readline(), 3)
+            await client.reader.readline()
         await until(lambda: figures(simulator)["calls"])
         assert (figures(simulator)["lost"], figures(simulator)["accepted"]) == (1, 0)

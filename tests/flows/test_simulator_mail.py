@@ -44,7 +44,7 @@ class Dialogue:
         self.reader, self.writer = reader, writer
 
     async def reply(self) -> str:
-        while (line := await asyncio.wait_for(self.reader.readline(), 3))[3:4] == b"-":
+        while (line := await self.reader.readline())[3:4] == b"-":
             pass
         return line.decode().rstrip()
 
@@ -190,7 +190,7 @@ async def test_no_answer_after_data_is_counted_by_what_the_server_did(
         await client.say("MAIL FROM:<a@x.y>", f"RCPT TO:<a+fault.{word}@x.y>", "DATA")
         client.writer.write(b"Subject: x\r\n\r\nx\r\n.\r\n")
         with pytest.raises((ConnectionError, AssertionError)):
-            assert await asyncio.wait_for(client.reader.readline(), 3)
+            assert await client.reader.readline()
     counted = figures(simulator)
     assert (counted["calls"], counted["accepted"], counted["lost"]) == (1, accepted, lost)
 
@@ -277,7 +277,7 @@ async def test_the_process_serves_on_its_own_loop_and_ends_on_sigterm(tmp_path: 
         sys.executable, "-m", "services.simulator", "--data", str(tmp_path), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    assert b"simulator: fcm" in await asyncio.wait_for(process.stdout.readline(), 20)
+    assert b"simulator: fcm" in await process.stdout.readline()
     ends = read_endpoints(tmp_path)
     assert ends is not None
     # when a mail goes through STARTTLS, and it is told to stop while the client is still there
@@ -292,6 +292,6 @@ async def test_the_process_serves_on_its_own_loop_and_ends_on_sigterm(tmp_path: 
     process.terminate()
     # then the mail was taken, and the process ends cleanly
     assert refused == {}
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert await process.wait() == 0
     assert read_endpoints(tmp_path) is None
     client.close()

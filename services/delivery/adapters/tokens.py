@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from libs.service_client import ServiceClient
+from libs.service_client import ServiceClient, refusing_nothing
 from services.delivery.domain.planning import Recipient
 from services.delivery.ports import Question
 
@@ -21,12 +21,13 @@ class TokensOverHttp:
     async def resolve(self, question: Question) -> Mapping[str, Recipient]:
         """Return recipients by key. Raises Unavailable."""
         body = {"keys": question.keys, "topic": question.topic, "channels": question.channels}
-        answer: Any = await self.client.post(
-            "/v1/recipients:resolve",
-            msgspec.json.encode(body),
-            tenant=question.tenant,
-            mode=question.mode,
-            timeout=self.timeout_seconds,
-        )
+        with refusing_nothing(self.client.name):
+            answer: Any = await self.client.post(
+                "/v1/recipients:resolve",
+                msgspec.json.encode(body),
+                tenant=question.tenant,
+                mode=question.mode,
+                timeout=self.timeout_seconds,
+            )
         found: Mapping[str, Recipient] = answer["recipients"]
         return found

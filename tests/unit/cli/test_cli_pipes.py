@@ -17,7 +17,7 @@ def test_a_reader_that_stops_early_is_no_failure(words: list[str]) -> None:
     os.close(reads)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *words], stdout=writes, stderr=subprocess.PIPE, check=False, timeout=60
+            [sys.executable, "-m", "cli.main", *words], stdout=writes, stderr=subprocess.PIPE, check=False
         )
     finally:
         os.close(writes)
@@ -28,7 +28,7 @@ def test_a_reader_that_stops_early_is_no_failure(words: list[str]) -> None:
 def test_a_full_disk_is_reported(words: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *words], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+            [sys.executable, "-m", "cli.main", *words], stdout=full, stderr=subprocess.PIPE, check=False
         )
     assert done.returncode == Exit.REFUSED
     assert "cannot be written: No space left on device" in done.stderr.decode()
@@ -42,7 +42,6 @@ def test_a_terminal_that_lacks_a_character_shows_the_rest() -> None:
         env=os.environ | {"PYTHONIOENCODING": "ascii", "DEPESCHE_KEY": "dp_live_k_s"},
         capture_output=True,
         check=False,
-        timeout=60,
     )
     assert (done.returncode, done.stderr) == (Exit.USAGE, b"")
     assert json.loads(done.stdout)["exit_code"] == Exit.USAGE

@@ -189,12 +189,12 @@ def test_a_number_outside_the_engines_range_is_reported() -> None:
 )
 def test_an_oversized_input_is_refused_at_once(text: str) -> None:
     event = {"items": list(range(5_000)), "long": "x" * 500_000}
-    started = time.perf_counter()
+    started = time.process_time()
 
     with pytest.raises(EvaluationFailed, match="too large for this expression"):
         result(text, event)
 
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2
 
 
 def test_an_ordinary_order_is_within_every_bound() -> None:

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from libs.errors import Unavailable
-from libs.storage.database import Database
+from libs.storage.database import Database, PoolerUnfit
 
 
 class Pool:
@@ -60,3 +60,15 @@ async def test_waiting_too_long_for_a_connection_raises_unavailable_and_leaks_no
                 pass
     async with database.acquire():
         pass  # the first has returned its own
+
+
+@pytest.mark.parametrize(("pooled", "raised"), [(False, PoolerUnfit), (True, Unavailable)])
+async def test_a_pooler_without_a_server_is_no_unfit_pooler(
+    monkeypatch: pytest.MonkeyPatch, pooled: bool, raised: type[Exception]
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise asyncpg.ProtocolViolationError("server login has been failing, cached error: connect failed")
+
+    monkeypatch.setattr(asyncpg, "create_pool", refused)
+    with pytest.raises(raised):
+        await Database("postgresql://", "access", pooled=pooled).open()
