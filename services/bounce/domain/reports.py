@@ -37,9 +37,11 @@ _BARE = re.compile(
     r"([\w.+-]{1,64})(?=[ \t\r]{0,20}$| \()",
     re.I | re.M,
 )
-# before our own address: in a sentence, or in the header lines that some servers quote
+# before our own address and other people's: in a sentence, as a field of JSON or XML, or in the header lines that some
+# servers quote
 _FROM_US = re.compile(
-    r"\bfrom you:?\s{0,4}<?$|^[ \t>]{0,12}(?:from|sender|von|absender|de|da|van|afzender|expéditeur|remitente|remetente"
+    r"\bfrom you:?\s{0,4}<?$|\b(?:from|sender|absender)\b[\"'>:=]{0,3}\s{0,4}[\"'<]{0,2}$|\bwrite to:?\s{0,4}<?$"
+    r"|\bmessage(?:[ -]id)?:?\s{0,4}<?$|^[ \t>]{0,12}(?:from|sender|von|absender|de|da|van|afzender|expéditeur|remitente|remetente"
     r"|mittente|от|od|gönderen|差出人|送信者|发件人|發件人|寄件者|보낸 ?사람)[ \t]{0,6}[::][^\n@]{0,60}$",
     re.I | re.M,
 )

@@ -85,7 +85,9 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
         raise ValueError("it has no message-id")
     return MailNews(
         # at the first opening older accounts get both kinds
-        event_id=made_id(event.event.removeprefix("unique_"), event.message_id, event.ts_event, event.ts_epoch, event.link),
+        event_id=made_id(
+            event.event.removeprefix("unique_"), event.message_id, event.ts_event, event.ts_epoch, event.link
+        ),
         paths=(event.custom or "",),
         kind=kind,
         at=moment(_seconds(event), now),
