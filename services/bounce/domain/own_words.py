@@ -18,7 +18,8 @@ _RETURNED_BELOW = Signed(
         *("nachricht", "message d'origine", "header", "---", "received:", "return-path:"),
     ),
     re.compile(
-        r"(?:[ \t>|=*#_~+-]{13,80}+|.{0,12})(?:this is a copy of (?:the|your) message|below (?:this line )?is a copy of the (?:original )?message"
+        r"(?:[ \t>|=*#_~+-]{13,80}+|.{0,12})(?:this is a copy of (?:the|your) message"
+        r"|below (?:this line )?is a copy of the (?:original )?message"
         r"|original message(?! was received)|returned message|message header(?:s)? follow|unsent message"
         r"|headers? of the (?:original |source )?(?:message|mail)|the header of the original"
         r"|attachment is a copy|(?:start of )?returned mail|message text follows"
@@ -50,7 +51,8 @@ _OURS = Signed(
         *("předmět", "konu", "тема", "件名", "主题", "主題", "제목"),
     ),
     re.compile(
-        r"^[ \t]{0,12}(?:(?:message-id|mime-version|content-type):[^\n]*(?:\n[ \t]{1,40}(?:boundary|charset)=[^\n]*)?\n?"
+        r"^[ \t]{0,12}(?:(?:message-id|mime-version|content-type):[^\n]*"
+        r"(?:\n[ \t]{1,40}(?:boundary|charset)=[^\n]*)?\n?"
         r"|(?:subject|betreff|objet|asunto|oggetto|assunto|onderwerp|ämne|emne|temat|předmět|konu|тема"
         r"|件名|主题|主題|제목)[ \t]{0,6}[::][^\n]*\n?)",
         re.I | re.M,

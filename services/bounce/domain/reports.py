@@ -41,7 +41,8 @@ _BARE = re.compile(
 # servers quote
 _FROM_US = re.compile(
     r"\bfrom you:?\s{0,4}<?$|\b(?:from|sender|absender)\b[\"'>:=]{0,3}\s{0,4}[\"'<]{0,2}$|\bwrite to:?\s{0,4}<?$"
-    r"|\bmessage(?:[ -]id)?:?\s{0,4}<?$|^[ \t>]{0,12}(?:from|sender|von|absender|de|da|van|afzender|expéditeur|remitente|remetente"
+    r"|\bmessage(?:[ -]id)?:?\s{0,4}<?$"
+    r"|^[ \t>]{0,12}(?:from|sender|von|absender|de|da|van|afzender|expéditeur|remitente|remetente"
     r"|mittente|от|od|gönderen|差出人|送信者|发件人|發件人|寄件者|보낸 ?사람)[ \t]{0,6}[::][^\n@]{0,60}$",
     re.I | re.M,
 )

@@ -1,4 +1,4 @@
-"""What mail vendors send beside their documentation: times of other zones, ids as numbers, events of their own mails."""
+"""What mail vendors send beside their documentation: times of other zones, ids as numbers, events of their mails."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,7 @@
 """Brevo's transactional webhooks: one event or, batched, a list; Basic credentials, a bearer token or a header.
 
-Sources: developers.brevo.com/docs/transactional-webhooks (kinds and fields; `ts_epoch` is UTC in milliseconds, `ts_event`
-is off by the account's time zone), …/docs/marketing-webhooks (`camp_id`; no message-id),
+Sources: developers.brevo.com/docs/transactional-webhooks (kinds and fields; `ts_epoch` is UTC in milliseconds,
+`ts_event` is off by the account's time zone), …/docs/marketing-webhooks (`camp_id`; no message-id),
 …/docs/secured-webhooks (nothing is signed), …/docs/batch-webhooks (up to 500), …/docs/send-a-transactional-email
 (X-Mailin-custom comes back unchanged).
 """
