@@ -57,16 +57,19 @@ class Mail:
             return body
         by_server, own = bool(_FROM_SERVER.search(head)), self._lower[: _blank_line(self.raw)[0]][:MAX_HEAD]
         if _FROM_SERVER.search(own):
-            return body if by_server and b"\nx-spam-" in own else None
+            return body if by_server and self._is_spam_filters(own) else None
         return body if by_server or b"message/delivery-status" in body.lower() else None
 
     @property
     def _file(self) -> bytes:
         """A mail attached as a file of no special type."""
-        if not self.has(b".eml") or not self.has(b"octet-stream"):
+        if not self.has(b"content-type: application/"):
             return b""
-        files = (part.content for part in self.parts if part.type == "application/octet-stream" and part.is_mail)
+        files = (part.content for part in self.parts if part.type.startswith("application/") and part.is_mail)
         return next(files, b"")
+
+    def _is_spam_filters(self, head: bytes) -> bool:
+        return b"\nx-spam-flag: yes" in head or b"x-spam-type=original" in self._sent_back[0].lower()
 
     def _decoded(self, most: int) -> bytes:
         """Return the returned message without its transfer encoding, of which at most so many bytes are read."""

@@ -74,6 +74,7 @@ def test_a_file_that_is_no_report_says_nothing() -> None:
     [
         'application/octet-stream; name="bounce.eml"',
         "application/octet-stream\nContent-Disposition: attachment; filename=bounce.eml",
+        'application/octet-stream; name="=?utf-8?B?WnVyw7xjay5lbWw=?="',
     ],
 )
 def test_a_bounce_forwarded_as_a_file_is_read_as_the_bounce(kind: str, inner: str, encoded: bool) -> None:
@@ -96,7 +97,9 @@ def test_a_bounce_in_a_spam_filters_mail_is_read() -> None:
 
 
 def test_a_server_that_returns_a_mail_of_a_mail_server_is_believed_itself() -> None:
-    address, fact = read(mail(HEAD, "<lea@y.example>: mailbox is full", f"Content-Type: message/rfc822\n\n{PROSE}"))
+    """Most mails have been through a spam filter, which adds a score."""
+    returned = f"Content-Type: message/rfc822\n\n{PROSE}"
+    address, fact = read(mail(f"{HEAD}X-Spam-Score: 0\n", "<lea@y.example>: mailbox is full", returned))
     assert (address, fact.category) == ("lea@y.example", "mailbox-full")
 
 
@@ -130,6 +133,8 @@ def test_quoted_headers_of_ours_are_none_of_the_servers_words() -> None:
     [
         f"A mail from news@shop.example to {KIM} could not be delivered: user unknown",
         f"If you need help, write to admin@x.example. The mail to {KIM} failed: user unknown",
+        f"From: Shop\nTo: {KIM}\nReply-To: help@shop.example\n\nUser unknown",
+        f"The reply from {KIM} was: user unknown",
         f"Message 1p5x-000@mx.x.example for {KIM} bounced: user unknown",
         f'{{"sender": "news@shop.example", "recipient": "{KIM}", "message": "User unknown"}}',
         f"<bounce><from>news@shop.example</from><to>{KIM}</to><reason>User unknown</reason></bounce>",
