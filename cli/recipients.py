@@ -1,9 +1,11 @@
 """`depesche recipients`: people and installations, imported from files, shown, erased."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -12,8 +14,9 @@ import typer
 from cli.api import Content, at
 from cli.errors import UsageError
 from cli.exits import Exit
-from cli.output import facts, safe, table
+from cli.output import as_json, facts, safe, table
 from cli.progress import importing
+from cli.recipient_export import collected, counts
 from cli.reports import opened
 from cli.session import Session, command
 from libs import exact_json
@@ -160,6 +163,37 @@ def show(session: Session, key: Key) -> None:
             present = [c for c in columns if any(item.get(c.partition("=")[0]) is not None for item in found[name])]
             session.out.print(f"\n[bold]{name}[/]")
             session.out.print(table(found[name], present))
+
+
+@command(recipients, "export", example="depesche recipients export customer:4711 --to ada.json")
+def export(
+    session: Session,
+    key: Key,
+    to: Annotated[
+        Path | None, typer.Option(help="File to write, readable by you alone; default: standard output.")
+    ] = None,
+) -> None:
+    """Collect everything that is known about a recipient, as one JSON document: for a request for access (GDPR,
+    article 15). Needs a key with pii:read."""
+    with session.err.status("Collecting …") if session.err.is_terminal else _quiet():
+        document = collected(session.api, key, datetime.now(UTC))
+    if to is None:
+        sys.stdout.write(as_json(document) + "\n")
+        return
+    with open(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(as_json(document) + "\n")
+    session.give({"key": key, "file": str(to), "exported": counts(document)}, lambda done: _exported(document, to))
+
+
+def _exported(document: dict[str, Any], to: Path) -> str:
+    parts = ", ".join(f"{count:,} {name}" for name, count in counts(document).items())
+    text = f"{safe(str(to))}: {parts}."
+    if shared := sum(event["names_others"] for event in document["events"]):
+        text += (
+            f"\n[yellow]{shared:,} of the events also name other recipients[/] (names_others): read their data before"
+        )
+        text += " you hand the file out."
+    return text
 
 
 _NOTES = "Notes that people wrote (on holds, suppressions, dead letters) are not searched for names."
