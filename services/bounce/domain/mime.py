@@ -67,10 +67,19 @@ class Part(msgspec.Struct, frozen=True):
     is_decoded: bool = False
 
     @property
+    def content(self) -> bytes:
+        """The body without its transfer encoding."""
+        return self.body if self.is_decoded else decoded(self.body, self.headers.get("content-transfer-encoding"))
+
+    @property
     def text(self) -> str:
-        if self.is_decoded:
-            return to_text(self.body, self.parameters)
-        return to_text(decoded(self.body, self.headers.get("content-transfer-encoding")), self.parameters)
+        return to_text(self.content, self.parameters)
+
+    @property
+    def is_mail(self) -> bool:
+        """Whether it is a file with a mail, by its name."""
+        names = (self.parameters.get("name", ""), self.headers.get("content-disposition").rpartition("filename=")[2])
+        return any(name.strip('"; ').lower().endswith(".eml") for name in names)
 
 
 @dataclass(slots=True)

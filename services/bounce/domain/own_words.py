@@ -18,7 +18,8 @@ _RETURNED_BELOW = Signed(
         *("nachricht", "message d'origine", "header", "---", "received:", "return-path:"),
     ),
     re.compile(
-        r".{0,12}(?:this is a copy of (?:the|your) message|below (?:this line )?is a copy of the (?:original )?message"
+        r"(?:[ \t>|=*#_~+-]{13,80}+|.{0,12})(?:this is a copy of (?:the|your) message"
+        r"|below (?:this line )?is a copy of the (?:original )?message"
         r"|original message(?! was received)|returned message|message header(?:s)? follow|unsent message"
         r"|headers? of the (?:original |source )?(?:message|mail)|the header of the original"
         r"|attachment is a copy|(?:start of )?returned mail|message text follows"
@@ -41,15 +42,19 @@ _MESSAGE = re.compile(
     r"(?:from|received|return-path|message-id|subject):[^\n]{0,1000}\n(?:[ \t][^\n]{0,1000}\n){0,20}[\w-]{1,60}:[ \t]",
     re.I,
 )
-# the subject of our own mail, as Exchange, Domino and hMailServer quote it
-_SUBJECT = Signed(
+# headers of our own mail, as Exchange, Domino, hMailServer and Oracle quote them: its subject may say anything, its
+# Message-ID looks like an address
+_OURS = Signed(
     (
+        *("message-id", "mime-version", "content-type"),
         *("subject", "betreff", "objet", "asunto", "oggetto", "assunto", "onderwerp", "ämne", "emne", "temat"),
         *("předmět", "konu", "тема", "件名", "主题", "主題", "제목"),
     ),
     re.compile(
-        r"^[ \t]{0,12}(?:subject|betreff|objet|asunto|oggetto|assunto|onderwerp|ämne|emne|temat|předmět|konu|тема"
-        r"|件名|主题|主題|제목)[ \t]{0,6}[::][^\n]*\n?",
+        r"^[ \t]{0,12}(?:(?:message-id|mime-version|content-type):[^\n]*"
+        r"(?:\n[ \t]{1,40}(?:boundary|charset)=[^\n]*)?\n?"
+        r"|(?:subject|betreff|objet|asunto|oggetto|assunto|onderwerp|ämne|emne|temat|předmět|konu|тема"
+        r"|件名|主题|主題|제목)[ \t]{0,6}[::][^\n]*\n?)",
         re.I | re.M,
     ),
 )
@@ -79,7 +84,7 @@ def human_text(parts: Sequence[Part]) -> str:
     if "<-- " in text or "<<< " in text:
         text = _STAMPS.sub("", text)
     text = text[: min(_copy_in(text), MAX_TEXT)]
-    return _without_quotes(_SUBJECT.expression.sub("", text) if _SUBJECT.may_be_in(text) else text)
+    return _without_quotes(_OURS.expression.sub("", text) if _OURS.may_be_in(text) else text)
 
 
 def _without_quotes(text: str) -> str:

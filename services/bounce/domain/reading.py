@@ -45,17 +45,31 @@ class Mail:
 
     @property
     def inside(self) -> bytes | None:
-        """A report forwarded as an attachment: the returned mail, if it is a report itself, or if the mail around it is
-        from no mail server, while it is, or forwards a report."""
-        body = self._decoded(MAX_BYTES)
+        """A report forwarded as an attachment: the returned mail, or a file, if it is a report itself, or if the mail
+        around it is from no mail server, while it is, or forwards a report.
+
+        A spam filter puts the mail into one of its own that has the same From."""
+        body = self._decoded(MAX_BYTES) or self._file
         if not body:
             return None
         head = body[: _blank_line(body[:MAX_RETURNED])[0]].lower()
         if _REPORT.search(head):
             return body
-        if _FROM_SERVER.search(self._lower[:MAX_HEAD]):
-            return None
-        return body if _FROM_SERVER.search(head) or b"message/delivery-status" in body.lower() else None
+        by_server, own = bool(_FROM_SERVER.search(head)), self._lower[: _blank_line(self.raw)[0]][:MAX_HEAD]
+        if _FROM_SERVER.search(own):
+            return body if by_server and self._is_spam_filters(own) else None
+        return body if by_server or b"message/delivery-status" in body.lower() else None
+
+    @property
+    def _file(self) -> bytes:
+        """A mail attached as a file of no special type."""
+        if not self.has(b"content-type: application/"):
+            return b""
+        files = (part.content for part in self.parts if part.type.startswith("application/") and part.is_mail)
+        return next(files, b"")
+
+    def _is_spam_filters(self, head: bytes) -> bool:
+        return b"\nx-spam-flag: yes" in head or b"x-spam-type=original" in self._sent_back[0].lower()
 
     def _decoded(self, most: int) -> bytes:
         """Return the returned message without its transfer encoding, of which at most so many bytes are read."""

@@ -37,10 +37,13 @@ _BARE = re.compile(
     r"([\w.+-]{1,64})(?=[ \t\r]{0,20}$| \()",
     re.I | re.M,
 )
-# before our own address: in a sentence, or in the header lines that some servers quote
+# before our own address and other people's: in a sentence, as a field of JSON or XML, or in the header lines that some
+# servers quote
 _FROM_US = re.compile(
-    r"\bfrom you:?\s{0,4}<?$|^[ \t>]{0,12}(?:from|sender|von|absender|de|da|van|afzender|expéditeur|remitente|remetente"
-    r"|mittente|от|od|gönderen|差出人|送信者|发件人|發件人|寄件者|보낸 ?사람)[ \t]{0,6}[::][^\n@]{0,60}$",
+    r"\bfrom you:?\s{0,4}<?\Z|\b(?:from|sender|absender)\b[\"'>:=]{0,3}\s{0,4}[\"'<]{0,2}\Z"
+    r"|\bmessage(?:[ -]id)?:?\s{0,4}<?\Z"
+    r"|^[ \t>]{0,12}(?:from|sender|von|absender|de|da|van|afzender|expéditeur|remitente|remetente"
+    r"|mittente|от|od|gönderen|差出人|送信者|发件人|發件人|寄件者|보낸 ?사람)[ \t]{0,6}[::][^\n@]{0,60}\Z",
     re.I | re.M,
 )
 _BEFORE = 100  # characters
@@ -49,7 +52,7 @@ _RCPT = re.compile(rf"\brcpt to:\s{{0,2}}<?({ADDRESS})", re.I)
 _BARES = re.compile(r"^[ \t]{1,12}([\w.+-]{1,64}) \(([^)\n]{3,200})\)[ \t\r]*$", re.M)
 _MOST_FORWARDED = 3  # times
 _REFUSALS = 400  # the first code of these
-_OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "support@", "helpdesk@")
+_OFFICES = ("postmaster@", "mailer-daemon@", "abuse@", "support@", "helpdesk@", "admin@", "administrator@")
 _FINAL = re.compile(rf"^final-recipient:[^\n@]{{0,40}}?({ADDRESS})", re.I | re.M)
 
 

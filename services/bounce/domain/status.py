@@ -17,6 +17,9 @@ MAX_TEXT = 4_000
 STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status", "message/xdelivery-status"})
 _FIELDS = re.compile(r"^(?:final-recipient|original-recipient|action|status|diagnostic-code)[ \t]*:", re.I | re.M)
 _STATUS_KINDS = (b"message/delivery-status", b"message/global-delivery-status")
+# what a mail with fields contains; encoded fields cannot be recognised
+_SIGNS = (b"delivery-status", b"final-recipient", b"diagnostic", b"content-type: application/")
+_LONGEST_FIELDS = 64 * 1024  # bytes
 _WORD = re.compile(r"[a-zA-Z-]{1,30}")
 _RECIPIENT = frozenset({"final-recipient", "original-recipient"})
 _PER_RECIPIENT = frozenset({"final-recipient", "action", "status", "diagnostic-code"})
@@ -104,7 +107,7 @@ def delivery_statuses(mails: Sequence[Mail]) -> list[tuple[Reported, ...]]:
 
 def _texts(mail: Mail) -> list[str]:
     texts = mail.plain_parts(_STATUS_KINDS)
-    if not texts and (mail.has(b"delivery-status") or mail.has(b"final-recipient") or mail.has(b"diagnostic")):
+    if not texts and any(map(mail.has, _SIGNS)):
         texts = [part.text for part in mail.parts if part.type in STATUS_TYPES] or _loose(mail.parts)
     return texts
 
@@ -130,10 +133,15 @@ def _blocks(text: str) -> list[str]:
 
 
 def _loose(parts: list[Part]) -> list[str]:
-    """Find the fields without the type: a report that lost its MIME."""
-    kinds = ("text/", "multipart/", "application/octet-stream")
-    texts = (part.text for part in parts if part.type.startswith(kinds))
+    """Find the fields without the type: a report that lost its MIME, or whose fields became a file."""
+    texts = (part.text for part in parts if part.type.startswith(("text/", "multipart/")) or _is_file_of_fields(part))
     return [text for text in texts if len(_FIELDS.findall(text)) >= 2]
+
+
+def _is_file_of_fields(part: Part) -> bool:
+    """Whether a file may hold them; decoding the text of a picture would take long."""
+    is_small_file = part.type.startswith("application/") and len(part.body) <= _LONGEST_FIELDS and not part.is_mail
+    return is_small_file and b"recipient" in part.content.lower()
 
 
 def _block(text: str) -> list[_Fields]:

@@ -1,6 +1,7 @@
 """Brevo's transactional webhooks: one event or, batched, a list; Basic credentials, a bearer token or a header.
 
-Sources: developers.brevo.com/docs/transactional-webhooks (kinds and fields; `ts_epoch` is UTC in milliseconds),
+Sources: developers.brevo.com/docs/transactional-webhooks (kinds and fields; `ts_epoch` is UTC in milliseconds,
+`ts_event` is off by the account's time zone), …/docs/marketing-webhooks (`camp_id`; no message-id),
 …/docs/secured-webhooks (nothing is signed), …/docs/batch-webhooks (up to 500), …/docs/send-a-transactional-email
 (X-Mailin-custom comes back unchanged).
 """
@@ -28,7 +29,7 @@ _KINDS: dict[str, ReceiptKind | None] = {
     "spam": ReceiptKind.COMPLAINED,
     "complaint": ReceiptKind.COMPLAINED,
     "opened": ReceiptKind.OPENED,
-    "unique_opened": None,  # an "opened" comes too
+    "unique_opened": ReceiptKind.OPENED,  # the first time; "opened" comes from the second time on
     "proxy_open": None,  # a mail program that fetches every picture
     "unique_proxy_open": None,
     "click": ReceiptKind.CLICKED,
@@ -49,6 +50,7 @@ _OPINIONS = {
 class _Event(msgspec.Struct):
     event: str
     message_id: str | None = msgspec.field(default=None, name="message-id")
+    camp_id: int | str | None = None
     custom: str | None = msgspec.field(default=None, name="X-Mailin-custom")
     ts_epoch: int | None = None
     ts_event: int | None = None
@@ -77,12 +79,15 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
     if event.event not in _KINDS:
         return Said.NEW_TO_US
     kind = _KINDS[event.event]
-    if kind is None:
+    if kind is None or (event.camp_id and not event.message_id):  # a campaign that Brevo itself sends is none of ours
         return Said.NOTHING
     if not event.message_id:
         raise ValueError("it has no message-id")
     return MailNews(
-        event_id=made_id(event.event, event.message_id, event.ts_event, event.ts_epoch, event.link),
+        # at the first opening older accounts get both kinds
+        event_id=made_id(
+            event.event.removeprefix("unique_"), event.message_id, event.ts_event, event.ts_epoch, event.link
+        ),
         paths=(event.custom or "",),
         kind=kind,
         at=moment(_seconds(event), now),
@@ -92,9 +97,7 @@ def _translate(event: _Event, now: datetime) -> MailNews | Said:
 
 
 def _seconds(event: _Event) -> float | None:
-    """Return `ts_event`, else `ts_epoch`: in milliseconds by its description, in seconds by its example."""
-    if event.ts_event is not None:
-        return event.ts_event
+    """Return `ts_epoch`, in milliseconds by its description, in seconds by its example; else `ts_event`."""
     if event.ts_epoch is None:
-        return None
+        return event.ts_event
     return event.ts_epoch / 1_000 if event.ts_epoch > 10**11 else event.ts_epoch

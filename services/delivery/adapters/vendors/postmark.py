@@ -60,7 +60,7 @@ _RECORDS = {
 
 class _Event(msgspec.Struct):
     RecordType: str
-    ID: int | None = None
+    ID: int | str | None = None
     MessageID: str | None = None
     Type: str | None = None
     Details: str | None = None
@@ -130,7 +130,7 @@ def _unsubscribed(event: _Event) -> ReceiptKind | None:
 
 
 def _event_id(event: _Event) -> str:
-    if event.ID is not None and event.RecordType in ("Bounce", "SpamComplaint"):
+    if event.ID not in (None, "") and event.RecordType in ("Bounce", "SpamComplaint"):
         return f"{event.RecordType}:{event.ID}"
     if not event.MessageID:
         raise ValueError("it has no MessageID")

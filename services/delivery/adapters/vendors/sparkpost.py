@@ -82,7 +82,7 @@ _CLASSES: dict[str, tuple[ReceiptKind | None, str | None, bool | None]] = {
 
 class _Event(msgspec.Struct):
     type: str
-    event_id: str = ""
+    event_id: str | int | None = None
     timestamp: str | float | None = None
     rcpt_meta: Any = None
     msg_from: str | None = None
