@@ -6,6 +6,7 @@ fill with real applications or fakes of the network.
 
 import asyncio
 import functools
+import gc
 import itertools
 import os
 import resource
@@ -55,6 +56,13 @@ configure_logs(service="tests", level="error")
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The event loop that every program runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected lives to the end: garbage collections need not visit it again. With the usual
+    threshold of 700 objects they take an eighth of the CPU."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 def by_role(dsn: str, schema: str = "{schema}") -> str:
