@@ -6,6 +6,7 @@ fill with real applications or fakes of the network.
 
 import asyncio
 import functools
+import gc
 import itertools
 import os
 import resource
@@ -57,6 +58,13 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return {"uvloop": uvloop.new_event_loop}
 
 
+def pytest_collection_finish() -> None:
+    """What was imported and collected lives to the end: garbage collections need not visit it again. With the usual
+    threshold of 700 objects they take an eighth of the CPU."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
+
 def by_role(dsn: str, schema: str = "{schema}") -> str:
     """The test server's DSN with a service's own role, so that what it does in a test is what the role may do."""
     return dsn.replace("//postgres:", f"//depesche_{schema}:", 1)
@@ -75,11 +83,12 @@ def postgres() -> Iterator[embedded.EmbeddedServer]:
         for setting in ("synchronous_commit", "fsync", "full_page_writes", "autovacuum"):
             await connection.execute(f"alter system set {setting} = off")  # tests measure promises, not disks
         await connection.execute("select pg_reload_conf()")
-        await connection.close()
         await migrate(server.dsn_of("migrated"), migration_folders())
         await make_roles(
             server.dsn_of("migrated"), service_roles(), dict.fromkeys(migration_folders(), "as every service")
         )
+        await _let_the_system_copy(connection)
+        await connection.close()
 
     asyncio.run(prepare())
     yield server
@@ -91,6 +100,18 @@ def _in_memory() -> Path | None:
     """Where a thousand databases are copied in less than half the time, if there is room; None: where files go."""
     shared = Path("/dev/shm")
     return shared if shared.is_dir() and shutil.disk_usage(shared).free > 4 << 30 else None
+
+
+async def _let_the_system_copy(connection: asyncpg.Connection) -> None:
+    """Copy a database's nine hundred files inside the kernel, in half the time, where it can do so."""
+    try:
+        await connection.execute("set file_copy_method = clone")
+        await connection.execute("create database cloned template migrated strategy file_copy")
+        await connection.execute("drop database cloned")
+        await connection.execute("alter system set file_copy_method = clone")
+        await connection.execute("select pg_reload_conf()")
+    except asyncpg.PostgresError:
+        return  # an older server, or a file system that cannot
 
 
 @pytest.fixture

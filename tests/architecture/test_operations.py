@@ -26,7 +26,10 @@ def declared() -> dict[str, ast.Call]:
     found: dict[str, ast.Call] = {}
     for room in ("libs", "services"):
         for path in (ROOT / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            source = path.read_text()
+            if "depesche_" not in source:
+                continue
+            for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
                     name = (
                         ast.literal_eval(node.args[0]) if node.args and isinstance(node.args[0], ast.Constant) else ""

@@ -27,6 +27,7 @@ from libs.suite import SuiteSettings
 from libs.telemetry import configure_logs
 from services.__main__ import build, create_app, running, runtime_of, service_roles, work
 from services.access.app import ensure_first
+from tests.compiled import compiled_rules
 from tests.shell import Shell, serving
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
@@ -36,6 +37,7 @@ SHOP = Path(__file__).parents[2] / "examples" / "shop"
 def shell(postgres: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     folder = tmp_path_factory.mktemp("suite")
     dsn = asyncio.run(_fresh_database(postgres))
+    compiled_rules()
     settings = SuiteSettings(data_dir=folder, dsn=SecretStr(dsn), simulator=False)
     before = structlog.get_config()
     configure_logs(service="suite", level="critical")

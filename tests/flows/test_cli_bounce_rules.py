@@ -14,7 +14,7 @@ from libs.contracts.outcomes import Mode
 from libs.service import Runtime
 from services.bounce.app import create_service
 from services.bounce.settings import BounceSettings
-from tests.flows.compiled import compiled_rules
+from tests.compiled import compiled_rules
 from tests.flows.scripted_suite import KEY
 from tests.shell import Shell, mounted, serving
 

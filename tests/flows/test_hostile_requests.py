@@ -32,6 +32,7 @@ from libs.storage import embedded
 from libs.suite import SuiteSettings
 from services.__main__ import build, create_app, running
 from services.access.app import ensure_first
+from tests.compiled import compiled_rules
 
 EXAMPLES, WITHOUT_BODY = 6, 2  # drawn at random beside the edges; parameters alone leave little to combine
 MOST_EDGES = 300  # a filter of many parameters has a thousand, most of them pairs: every third of those
@@ -104,6 +105,7 @@ def suite(postgres: embedded.EmbeddedServer, tmp_path_factory: pytest.TempPathFa
         await connection.close()
 
     asyncio.run(create())
+    compiled_rules()
     given = SuiteSettings(data_dir=folder, dsn=postgres.dsn_of("hostile"), simulator=False)  # type: ignore[arg-type]
     thread = Running(given)
     thread.start()

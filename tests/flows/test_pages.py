@@ -17,6 +17,7 @@ from libs.suite import SuiteSettings
 from services.__main__ import build, create_app, running
 from services.access.app import ensure_first
 from services.bounce.adapters.postgres.webhooks import PURPOSE as WEBHOOK_SECRETS
+from tests.compiled import compiled_rules
 from tests.conftest import ROOT, by_role
 from tests.flows.pages import A_PAGE, LISTS, TENANT, THING, Rows, World
 
@@ -32,6 +33,7 @@ AT_FIRST, MEANWHILE = 13, 6
 @pytest.fixture
 async def world(database: str, tmp_path: Path) -> AsyncIterator[World]:
     """The whole API over an empty database; nothing runs by itself."""
+    compiled_rules()
     settings = SuiteSettings(data_dir=tmp_path, dsn=by_role(database))  # type: ignore[arg-type]
     keyring = keyring_of(tmp_path)
     services = build(settings, keyring)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import socket
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from cli.topology import Topology
 from libs import credentials
 from libs.contracts.outcomes import Mode
 from libs.suite import SuiteSettings, read_simulator
+from tests.compiled import FOLDER, compiled_rules
 from tests.flows.whole_suite import Suite as Story
 from tests.flows.whole_suite import open_shop
 
@@ -32,6 +34,8 @@ async def test_everything_runs_in_one_process_and_a_message_is_sent(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEPESCHE_BOUNCE_SMTP_PORT", "0")
+    compiled_rules()
+    shutil.copytree(FOLDER, tmp_path / "bounce-rules")  # where the process looks for them
     settings = SuiteSettings(data_dir=tmp_path, dsn=SecretStr(database), workers=0, port=free_port())
     suite = Suite(settings)
     await asyncio.to_thread(suite.start)

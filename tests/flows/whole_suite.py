@@ -20,8 +20,8 @@ from services.access.app import ensure_first
 from services.simulator.app import Simulator
 from services.simulator.app import running as simulating
 from services.simulator.settings import SimulatorSettings
+from tests.compiled import compiled_rules
 from tests.conftest import by_role
-from tests.flows.compiled import compiled_rules
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 _DEFINITIONS = {

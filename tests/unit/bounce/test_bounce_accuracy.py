@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.bounce_accuracy import is_held_back, rows_of, scores, verdict_on
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 MAIL = b"""From: MAILER-DAEMON@mx.shop.example
 Content-Type: multipart/report; report-type=delivery-status; boundary="b"

@@ -5,7 +5,7 @@ import pytest
 from services.bounce.domain.charsets import text_of
 from services.bounce.domain.facts import judge
 from services.bounce.domain.reports import read_mail
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 SENTENCES = [
     ("您的邮件无法投递:用户不存在", "gb18030"),

@@ -6,7 +6,7 @@ from services.bounce.domain.classifier import is_permanent
 from services.bounce.domain.facts import Fact
 from services.bounce.domain.facts import of_text as fact_of
 from services.bounce.domain.rules.ruleset import Reply
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 
 def of_text(text: str) -> Fact:

@@ -16,7 +16,7 @@ from services.bounce.domain.facts import about_others, facts_of, judge
 from services.bounce.domain.mime import MAX_BYTES, MAX_PARTS
 from services.bounce.domain.reading import MAX_RETURNED, Mail
 from services.bounce.domain.reports import Report, read_mail, read_mails
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 from tests.unit.bounce.test_odd_mails import DRESSES
 from tests.unit.bounce.test_reports import HOSTILE, OURS, dsn, recipient
 from tests.unit.bounce.test_told import ALONE, FORMS, mail

@@ -25,7 +25,7 @@ from services.bounce.domain.learning import Example, made_of, train
 from services.bounce.domain.model import Model
 from services.bounce.domain.providers import Providers
 from services.bounce.domain.rules.ruleset import Reply, RuleSet
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 GONE = ["nobody lives here", "nobody of that name", "there is nobody here", "nobody, sadly", "nobody at home here"]
 FULL = ["the cupboard is stuffed", "stuffed to the brim", "a stuffed cupboard", "stuffed, sorry", "it is stuffed now"]

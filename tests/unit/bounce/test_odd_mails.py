@@ -9,7 +9,7 @@ from services.bounce.domain import mime
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.facts import judge
 from services.bounce.domain.reports import Kind, read_mail
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 from tests.unit.bounce.test_reports import OURS
 
 PATH = "b-aeatm2y6qaaiaaeaaaaaaaaaaaaqaaaaaaaaaaaarcvw4cbzdx5a@bounces.example"

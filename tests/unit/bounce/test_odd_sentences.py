@@ -4,7 +4,7 @@ import pytest
 
 from services.bounce.domain.facts import judge
 from services.bounce.domain.reports import Kind, codes_in, read_mail
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 KIM, LEA = "kim@x.example", "lea@y.example"
 PATH = "b-kim=x.example@bounces.example"

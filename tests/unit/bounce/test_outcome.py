@@ -5,7 +5,7 @@ import pytest
 from services.bounce.domain.facts import judge
 from services.bounce.domain.outcome import has_arrived, is_still_tried
 from services.bounce.domain.reports import read_mail
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 KIM = "kim@x.example"
 

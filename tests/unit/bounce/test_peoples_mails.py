@@ -4,7 +4,7 @@ import pytest
 
 from services.bounce.domain.facts import Fact, judge
 from services.bounce.domain.reports import read_mail
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 SERVER = "Mail Delivery System <MAILER-DAEMON@mx.x.example>"
 KIM = "Kim <kim@x.example>"

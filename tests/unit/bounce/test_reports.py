@@ -7,7 +7,7 @@ import pytest
 from services.bounce.domain.facts import about_others, judge
 from services.bounce.domain.mime import MAX_BYTES, parse
 from services.bounce.domain.reports import Kind, Report, read_mail
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 OURS = "kim@shop-customer.example"
 

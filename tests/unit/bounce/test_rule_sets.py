@@ -15,7 +15,7 @@ from services.bounce.domain.rules.regression import lost_of, own_lost, taken
 from services.bounce.domain.rules.rule import Layer
 from services.bounce.domain.rules.ruleset import Reply, RuleSet
 from services.bounce.ports.rules import UnfitPattern
-from tests.unit.bounce.shipped import rules as shipped_rules
+from tests.compiled import compiled_rules as shipped_rules
 
 SHIPPED = shipped_parts()
 GONE = "550 5.1.1 User unknown"

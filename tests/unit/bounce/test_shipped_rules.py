@@ -10,7 +10,7 @@ from services.bounce.domain.facts import of_text
 from services.bounce.domain.reports import codes_in
 from services.bounce.domain.rules.rule import Rule
 from services.bounce.domain.rules.ruleset import Reply
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 RULES = shipped_rules()
 EXAMPLES = [(rule, example) for rule in RULES for example in rule.examples]

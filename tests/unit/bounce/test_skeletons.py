@@ -14,7 +14,7 @@ from services.bounce.domain.rules.ruleset import Reply, RuleSet, rules_of
 from services.bounce.domain.rules.skeleton import Skeletons
 from services.bounce.domain.rules.wording import comparable, folded
 from services.bounce.domain.status import codes_in
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 # few letters, so that patterns and words often match
 _LETTERS = "ab01"

@@ -13,7 +13,7 @@ from libs.privacy import redacted
 from services.bounce.domain.evidence import evidence_id
 from services.bounce.domain.suppressions import Evidence, Suppression, SuppressionKey, lift, place
 from services.bounce.handlers.refusals import fact_of_receipt, facts_of_rejections
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 KEY = SuppressionKey(1, Mode.LIVE, b"h" * 32, Scope.ALL)

@@ -8,7 +8,7 @@ import pytest
 from services.bounce.domain.facts import about_others, judge
 from services.bounce.domain.reports import read_mail
 from services.bounce.domain.told import stage_of
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 KIM, LEA = "kim@x.example", "lea@y.example"
 BELOW = "\nReturn-Path: <b@bounces.example>\nReceived: by us\nSubject: sale, your mailbox is full of spam\n"

@@ -8,7 +8,7 @@ import pytest
 
 from services.bounce.domain.categories import CATEGORIES, Action
 from services.bounce.domain.facts import of_text
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules as rules
 
 REPLIES = Path(__file__).parents[3] / "services/bounce/shipped_model/replies.jsonl"
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in REPLIES.read_text(encoding="utf-8").splitlines()]
