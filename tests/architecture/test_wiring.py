@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,16 @@ def test_every_service_has_its_card(name: str) -> None:
     card = ROOT / "services" / name.replace("-", "_") / "README.md"
     assert card.is_file()
     assert len(card.read_text().splitlines()) > 8
+
+
+def test_a_service_alone_loads_no_other_services_code() -> None:
+    code = (
+        "import sys; from services.__main__ import SERVICES; from libs.suite import runtime_from, SuiteSettings; "
+        "from libs.keyring import Keyring; SERVICES['access'](runtime_from(SuiteSettings(), Keyring(bytes(32)), None)); "
+        "print({name.split('.')[1] for name in sys.modules if name.startswith('services.')} - {'__main__'})"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert loaded.stdout.strip() == "{'access'}"
 
 
 def test_no_service_names_anothers_schema() -> None:
