@@ -203,15 +203,12 @@ class World:
         )
         release = replace(release, **changes)
         self.releases.releases[release.id] = release
-        async with self.database.acquire() as connection:
-            await connection.execute(
-                "insert into release (id, tenant, mode, communication, version, digest, active, steps)"
-                " values ($1, $2, 1, $3, 1, '', true, $4)",
-                release.id,
-                TENANT,
-                release.communication,
-                len(plan),
-            )
+        row = (release.id, TENANT, release.communication, len(plan))
+        await self.execute(
+            "insert into release (id, tenant, mode, communication, version, digest, active, steps)"
+            " values ($1, $2, 1, $3, 1, '', true, $4)",
+            *row,
+        )
         return release
 
     async def request(self, release: Release, keys: Sequence[str], **changes: Any) -> Envelope:
@@ -224,12 +221,10 @@ class World:
         """Send until nothing is due. What becomes due meanwhile is not: that depends on how fast the machine is."""
         moment, clock = self.clock(), self.ledger.clock
         self.ledger.clock = lambda: moment
-        try:
-            sender = LaneSender(replace(self.line(), clock=self.ledger.clock), lane)
-            while await sender.run_once():
-                pass
-        finally:
-            self.ledger.clock = clock
+        sender = LaneSender(replace(self.line(), clock=self.ledger.clock), lane)
+        while await sender.run_once():
+            pass
+        self.ledger.clock = clock
 
     async def fetch(self, query: str, *values: Any) -> list[Any]:
         async with self.database.acquire() as connection:
