@@ -65,6 +65,7 @@ class Uses:
 
     uses: list[Use] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # sentences about what fails whatever the variables
+    doubts: list[str] = field(default_factory=list)  # about what publishing refuses, and older releases may have
 
 
 def walk(template: BoundedTemplate) -> Uses:
@@ -186,6 +187,13 @@ class _Walk:
             problem = _misused(each, function) if function else f"it does not exist; {instead}"
             if problem:
                 self._found.problems.append(f"Line {_line(each.token)}: the filter {each.name!r}: {problem}.")
+            elif each.name == "date" and each.args and isinstance(each.args[0].value, StringLiteral):
+                style = each.args[0].value.value
+                if "%" not in style and not is_named(style):
+                    self._found.doubts.append(
+                        f"Line {_line(each.token)}: the filter 'date': {style[:40]!r} has no directive; "
+                        f'write "{date_format(style)}" or a name like "long".'
+                    )
 
     def _money(self, expression: FilteredExpression, scope: Scope) -> None:
         """Find amounts that have no currency. Whether a variable is an object that has one, its schema says."""
@@ -196,7 +204,7 @@ class _Walk:
         before, left = names[: names.index("money")], expression.left
         local = left.path[0] if isinstance(left, Path) and len(left.path) == 1 else None
         if (before and before[-1] in _OF_NUMBERS) or (not before and local in self._numbers):
-            self._found.problems.append(f"Line {_line(expression.token)}: {NO_CURRENCY}.")
+            self._found.doubts.append(f"Line {_line(expression.token)}: {NO_CURRENCY}.")
         elif not before and isinstance(left, Path) and (to := self._path_of(left, scope)):
             token = left.token
             self._found.uses.append(Use(tuple(prefixes(left)), to, token.source, token.start_index, is_money=True))
@@ -259,16 +267,9 @@ def _misused(each: Filter, function: Callable[..., Any]) -> str | None:
     except TypeError as error:
         return in_words(str(error))
     if each.name == "date" and given and isinstance(given[0].value, StringLiteral):
-        return _wrong_format(given[0].value.value)
+        unknown = unknown_directives(given[0].value.value)
+        return f"the date directive %{unknown[0]} is not known" if unknown else None
     return None
-
-
-def _wrong_format(style: str) -> str | None:
-    """Return why a date's format would print no date; the letters of Django and PHP would be sent as they stand."""
-    if "%" not in style and not is_named(style):
-        return f'{style[:40]!r} has no directive; write "{date_format(style)}" or a name like "long"'
-    unknown = unknown_directives(style)
-    return f"the date directive %{unknown[0]} is not known" if unknown else None
 
 
 def prefixes(path: Path) -> Iterator[str]:

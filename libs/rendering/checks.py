@@ -20,6 +20,7 @@ def check_template(channel: Channel | str, locales: Locales) -> list[FieldError]
     """Return everything that is wrong with a template whatever the event: pointers like `/locales/de/title`."""
     problems = list(_foreign_texts(locales))
     for template in _compiled(channel, locales, problems):
+        problems += _doubtful(template)
         problems += _unknown(template, None)
         problems += trial(template, {"event": sample_event("sample", None), **_others(template.locale)})
     return problems
@@ -69,6 +70,16 @@ def _compiled(channel: Channel | str, locales: Locales, problems: list[FieldErro
 
 def _checked(template: CompiledTemplate, schema: Schema | None) -> dict[str, Checked]:
     return {name: check_uses(text.uses, schema) for name, text in template.texts.items()}
+
+
+def _doubtful(template: CompiledTemplate) -> list[FieldError]:
+    texts, given = template.texts.items(), template.parts.given
+    return [
+        FieldError(f"{template.parts.pointer}/{name}", said)
+        for name, text in texts
+        if name in given
+        for said in text.doubts
+    ]
 
 
 def _unknown(template: CompiledTemplate, schema: Schema | None) -> list[FieldError]:

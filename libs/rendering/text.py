@@ -55,7 +55,7 @@ class Wanted:
 class Text:
     """A compiled source. `constant` is its text if it has no variables; `literals` surround the values."""
 
-    __slots__ = ("_functions", "_room", "_template", "_wanted", "_works", "constant", "literals", "uses")
+    __slots__ = ("_functions", "_room", "_template", "_wanted", "_works", "constant", "doubts", "literals", "uses")
 
     def __init__(self, source: str, wanted: Wanted) -> None:
         """Compile. Raises Invalid with every problem of the source."""
@@ -63,6 +63,7 @@ class Text:
         self._wanted = wanted
         self._template = template
         self.uses: tuple[Use, ...] = tuple(found.uses)
+        self.doubts = tuple(found.doubts)
         guard(template, placement)
         self.literals, self._functions = _pieces(template)
         self._room = wanted.max_output - sum(map(len, self.literals))  # characters left for the values
@@ -134,7 +135,7 @@ def _checked(source: str, wanted: Wanted) -> tuple[BoundedTemplate, Placement | 
         raise _invalid([*problems, explained(error)], wanted) from error
     problems += [*sentences, *found.problems]
     if problems or template is None:
-        problems += [sentence for _, sentence in check_uses(found.uses, None).problems]
+        problems += [*found.doubts, *(sentence for _, sentence in check_uses(found.uses, None).problems)]
         raise _invalid(problems, wanted)
     return template, placement, found
 

@@ -43,6 +43,13 @@ def test_a_date_in_the_letters_of_another_platform_is_not_sent_as_letters(writte
     ]
 
 
+def test_a_release_from_before_such_a_check_is_still_sent() -> None:
+    assert (
+        pushed("{{ event.time | date: 'Y' }}{% if event.data.lost %}{{ event.data.a | plus: 1 | money }}{% endif %}")
+        == "Y"
+    )
+
+
 @pytest.mark.parametrize("style", ["", "long", "time", "datetime_short", "%Y", "um %H Uhr"])
 def test_our_own_date_formats_are_accepted(style: str) -> None:
     assert refused(f"{{{{ event.time | date: '{style}' }}}}") == []
