@@ -24,8 +24,8 @@ from libs.rendering.bounds import BoundedFor, BoundedRange, BoundedTablerow
 from libs.rendering.dialect import Perhaps, adapt
 from libs.rendering.environment import BoundedTemplate
 from libs.rendering.faults import in_words
-from libs.rendering.formats import unknown_directives
-from libs.rendering.instead import FILTERS
+from libs.rendering.formats import NO_CURRENCY, is_named, unknown_directives
+from libs.rendering.instead import FILTERS, date_format
 from libs.rendering.limits import VALUE_ERRORS
 from libs.rendering.meter import METER
 from libs.rendering.numbers import NUMBER_FILTERS
@@ -34,7 +34,7 @@ ANY = "[]"  # an item of a list, or a key known only at render time
 _ROOTS = frozenset({"event", "recipient", "links"})
 _OF_THE_SAME_ITEMS = frozenset({"where", "reject", "sort", "sort_natural", "reverse", "compact", "uniq"})
 _ONE_ITEM = frozenset({"first", "last", "find"})
-_OF_NUMBERS = {*NUMBER_FILTERS, "money", "number", "size", "json"}
+_OF_NUMBERS = {*NUMBER_FILTERS, "size", "json"}
 _COUNTED = frozenset({"first", "index", "index0", "last", "length", "rindex", "rindex0"})
 LOOP_FIELDS = {
     "forloop": _COUNTED | {"name", "parentloop"},
@@ -52,6 +52,7 @@ class Use:
     path: tuple[str, ...] | None  # from the root of the variables; None: a local without one
     source: str = field(compare=False, repr=False)
     offset: int = field(compare=False)
+    is_money: bool = False  # printed by `money` without a currency: it must be an object that has one
 
     @property
     def line(self) -> int:
@@ -64,6 +65,7 @@ class Uses:
 
     uses: list[Use] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # sentences about what fails whatever the variables
+    doubts: list[str] = field(default_factory=list)  # about what publishing refuses, and older releases may have
 
 
 def walk(template: BoundedTemplate) -> Uses:
@@ -80,6 +82,7 @@ class _Walk:
         self._found = found
         self._locals: dict[str, tuple[str, ...] | None] = {}
         self._computed: set[str] = set()
+        self._numbers: set[str] = set()  # locals that are the result of a filter for numbers
 
     def whole(self) -> None:
         """Walk the template. What it assigns is known everywhere in it: a loop's body is read more than once."""
@@ -102,6 +105,8 @@ class _Walk:
                 self._locals[str(name)] = self._assigned(node, scope)
                 if self._is_computed(node):
                     self._computed.add(str(name))
+                if isinstance(node, AssignNode) and _is_number(node.expression):
+                    self._numbers.add(str(name))
             inner = dict(scope) | {str(name): None for name in node.block_scope()}
             if isinstance(node, BoundedFor | BoundedTablerow):
                 inner[node.expression.identifier] = self._items(node.expression, scope)
@@ -153,6 +158,7 @@ class _Walk:
             elif isinstance(each, FilteredExpression):
                 _give_zone(each)
                 self._filters(each)
+                self._money(each, scope)
             if isinstance(each, Path):
                 self._use(each, scope)
         if isinstance(expression, FilteredExpression):
@@ -181,6 +187,27 @@ class _Walk:
             problem = _misused(each, function) if function else f"it does not exist; {instead}"
             if problem:
                 self._found.problems.append(f"Line {_line(each.token)}: the filter {each.name!r}: {problem}.")
+            elif each.name == "date" and each.args and isinstance(each.args[0].value, StringLiteral):
+                style = each.args[0].value.value
+                if "%" not in style and not is_named(style):
+                    self._found.doubts.append(
+                        f"Line {_line(each.token)}: the filter 'date': {style[:40]!r} has no directive; "
+                        f'write "{date_format(style)}" or a name like "long".'
+                    )
+
+    def _money(self, expression: FilteredExpression, scope: Scope) -> None:
+        """Find amounts that have no currency. Whether a variable is an object that has one, its schema says."""
+        names = [each.name for each in expression.filters or () if each.name != "default"]
+        index = next((at for at, each in enumerate(expression.filters or ()) if each.name == "money"), None)
+        if index is None or expression.filters is None or expression.filters[index].args:
+            return
+        before, left = names[: names.index("money")], expression.left
+        local = left.path[0] if isinstance(left, Path) and len(left.path) == 1 else None
+        if (before and before[-1] in _OF_NUMBERS) or (not before and local in self._numbers):
+            self._found.doubts.append(f"Line {_line(expression.token)}: {NO_CURRENCY}.")
+        elif not before and isinstance(left, Path) and (to := self._path_of(left, scope)):
+            token = left.token
+            self._found.uses.append(Use(tuple(prefixes(left)), to, token.source, token.start_index, is_money=True))
 
     def _use(self, path: Path, scope: Scope) -> None:
         root, token = path.path[0], path.token
@@ -203,6 +230,11 @@ def _has_a_default(expression: FilteredExpression) -> bool:
     names = [each.name for each in expression.filters or ()]
     before = names[: names.index("default")] if "default" in names else []
     return bool(before) and not any(name in _OF_NUMBERS for name in before)
+
+
+def _is_number(expression: Any) -> bool:
+    names = [each.name for each in expression.filters or () if each.name != "default"]
+    return bool(names) and names[-1] in _OF_NUMBERS
 
 
 def _line(token: Token) -> int:

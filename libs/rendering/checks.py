@@ -5,7 +5,7 @@ from typing import Any
 
 from libs.contracts.outcomes import Channel
 from libs.errors import FieldError, Invalid
-from libs.rendering.precheck import foreign_comments
+from libs.rendering.precheck import foreign_texts
 from libs.rendering.preview import trial
 from libs.rendering.sample import sample_event, sample_recipient
 from libs.rendering.schema import Checked, Schema, check_uses
@@ -18,8 +18,9 @@ EVERYTHING = frozenset({"*"})  # all variables may be missing: a trial must not 
 
 def check_template(channel: Channel | str, locales: Locales) -> list[FieldError]:
     """Return everything that is wrong with a template whatever the event: pointers like `/locales/de/title`."""
-    problems = list(_foreign_comments(locales))
+    problems = list(_foreign_texts(locales))
     for template in _compiled(channel, locales, problems):
+        problems += _doubtful(template)
         problems += _unknown(template, None)
         problems += trial(template, {"event": sample_event("sample", None), **_others(template.locale)})
     return problems
@@ -46,11 +47,11 @@ def optional_variables(channel: Channel | str, locales: Locales, schema: Schema 
     return sorted(made)
 
 
-def _foreign_comments(locales: Locales) -> Iterator[FieldError]:
+def _foreign_texts(locales: Locales) -> Iterator[FieldError]:
     for locale, parts in locales.items():
         for name, source in parts.items():
             if isinstance(source, str):
-                yield from (FieldError(f"{_pointer(locale)}/{name}", said) for said in foreign_comments(source))
+                yield from (FieldError(f"{_pointer(locale)}/{name}", said) for said in foreign_texts(source))
 
 
 def _pointer(locale: str) -> str:
@@ -69,6 +70,16 @@ def _compiled(channel: Channel | str, locales: Locales, problems: list[FieldErro
 
 def _checked(template: CompiledTemplate, schema: Schema | None) -> dict[str, Checked]:
     return {name: check_uses(text.uses, schema) for name, text in template.texts.items()}
+
+
+def _doubtful(template: CompiledTemplate) -> list[FieldError]:
+    texts, given = template.texts.items(), template.parts.given
+    return [
+        FieldError(f"{template.parts.pointer}/{name}", said)
+        for name, text in texts
+        if name in given
+        for said in text.doubts
+    ]
 
 
 def _unknown(template: CompiledTemplate, schema: Schema | None) -> list[FieldError]:

@@ -15,6 +15,10 @@ _TYPES = {
     "range": "a range",
     "dict": "an object",
 }
+# what the library calls the parts of an expression
+_SIGNS = {"gt": ">", "lt": "<", "dot": "a dot", "'..'": "a dot", "word": "a name", "string": "a text", "pipe": "'|'",
+          "dpipe": "'||'", "end of expression": "nothing", "integer": "a number", "float": "a number"}  # fmt: skip
+_FOUND = re.compile(f"(?<=, found )({'|'.join(map(re.escape, _SIGNS))})$")
 _NAMES = "|".join(map(re.escape, _TYPES))
 _NO_FIELDS = re.compile(f"'({_NAMES})' object is not subscriptable")
 _TYPE = re.compile(f"'({_NAMES})'(?! object)|(?<=found )({_NAMES})$")
@@ -35,6 +39,26 @@ _HINTS = tuple(
         ("end of expression, found '='$", "write =="),
         ("^expected an identifier, found (integer|a number)$", "write [0] for the first item of a list"),
         (r"^unexpected '\$'", "write recipient.first_name, recipient.attributes.tier or event.data.total"),
+        ("^unexpected '/'", "write {% endif %} or {% endfor %}"),
+        ("^unexpected '@'", "write forloop.first, forloop.last or forloop.index"),
+        (r"^unexpected '\^'", "write {% unless … %}"),
+        ("^unexpected '-'", "write | minus: 1"),
+        (r"^unexpected '\*'", "write | times: 2"),
+        ("operator '!'", "write {% comment %} … {% endcomment %} for a comment, {% unless … %} for not"),
+        ("a value, found >$", "a template cannot include another: insert the text itself"),
+        ("a value, found else$", "write {% else %}"),
+        ("a value, found a dot$", "write event.data.name"),
+        ("end of expression, found a dot$", "write one dot"),
+        (
+            r"^expected '\]', found a name$|end of expression, found a name$",
+            'write event.data["first name"] for a name with blanks',
+        ),
+        ("end of expression, found or$", 'write | default: "…"'),
+        (r"end of expression, found '\|'$", "assign the filtered value before, and use that"),
+        ("^expected 'reversed', 'offset' or 'limit'$", "assign the filtered list before, and loop over that"),
+        ("end of expression, found '\\('$|end of expression, found a text$", 'write | default: "…", with a colon'),
+        ("^disallowed parentheses", "write one {% if … %} in another, or assign the first result"),
+        ("^disallowed ternary", "write {% if … %} … {% else %} … {% endif %}"),
         ("^block nesting limit reached$", f"at most {MAX_BLOCKS} tags may stand in one another"),
         ("^disallowed not operator", "write {% unless … %}, or == false"),
         ("end of expression, found in$", "write list contains value"),
@@ -60,6 +84,8 @@ def in_words(message: str) -> str:
     """Translate a message of Python or the library into the words of someone who writes templates."""
     said = _NO_FIELDS.sub(lambda found: f"{_words(found[1])} has no fields", message)
     said = _TYPE.sub(lambda found: _words(found[1] or found[2]), said)
+    said = _FOUND.sub(lambda found: _SIGNS[found[1]], said.replace("a primitive expression", "a value"))
+    said = said.replace("expected word,", "expected a name,")
     hint = next((hint for pattern, hint in _HINTS if pattern.search(said)), None)
     return said if hint is None else f"{said}; {hint}"
 

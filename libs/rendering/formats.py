@@ -23,12 +23,10 @@ _NAMED = {"short", "medium", "long", "full"}
 _DIRECTIVE = re.compile(r"%([-_0^#]?)(\d{0,2})(:{0,2}[A-Za-z%])")
 _CACHED = 8_192
 _FINEST = 20  # decimal places
+_CURRENCY = ("currency", "currencyCode", "currency_code")  # as shops call it beside an amount
+NO_CURRENCY = 'money needs a currency, as in {{ total | money: "EUR" }}'
 # half a cent rounds up, as in `round` and in shops; Python's own context would round it to the even cent
 _COMMERCIAL = Context(prec=2 * MAX_DIGITS + _FINEST, rounding=ROUND_HALF_UP)
-
-
-class CurrencyMissing(FilterArgumentError):
-    """`money` without a currency, for an amount that has none of its own: no other amount would do."""
 
 
 @lru_cache(maxsize=512)
@@ -49,13 +47,32 @@ def _currencies() -> frozenset[str]:
 
 
 def _money(tag: str, value: Any, currency: Any = None, locale: Any = None) -> str:
-    if isinstance(value, dict):  # {"amount": "19.90", "currency": "EUR"}, as many shops send it
-        currency = currency or value.get("currency") or value.get("currencyCode")
-        value = value.get("amount", value.get("value"))
+    if isinstance(value, dict):
+        currency = currency or next((value[name] for name in _CURRENCY if value.get(name)), None)
+        value = _amount(value)
+    if _is_nothing(value):
+        return ""
     if not isinstance(currency, str) or currency.upper() not in _currencies():
-        wanted = CurrencyMissing if currency is None and isinstance(value, str | int | Decimal) else FilterArgumentError
-        raise wanted('money needs a currency, as in {{ total | money: "EUR" }}', token=None)
+        raise FilterArgumentError(NO_CURRENCY, token=None)
     return _money_text(str(number(value)), currency.upper(), locale if isinstance(locale, str) else tag)
+
+
+def _amount(money: dict[str, Any]) -> Any:
+    """Return the amount of an object: `{"amount": "19.90", "currency": "EUR"}`, or commercetools' cents."""
+    if "centAmount" in money and "preciseAmount" not in money:
+        digits = int(number(money.get("fractionDigits", 2)))
+        return Decimal(number(money["centAmount"])).scaleb(-min(abs(digits), _FINEST))
+    for name in ("amount", "value"):
+        if name in money:
+            return money[name]
+    raise FilterArgumentError("money needs an amount, or an object with amount and currency", token=None)
+
+
+def _is_nothing(value: Any) -> bool:
+    if isinstance(value, Undefined):
+        str(value)  # raises if it must not be missing
+        return True
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 @lru_cache(maxsize=_CACHED)
@@ -70,6 +87,8 @@ def _to(value: str, places: int) -> Decimal:
 
 
 def _number(tag: str, value: Any, places: Any = None) -> str:
+    if _is_nothing(value):
+        return ""
     wanted = None if places is None or is_undefined(places) else int(number(places))
     if wanted is not None and not 0 <= wanted <= _FINEST:
         raise FilterArgumentError(f"number accepts 0 to {_FINEST} decimal places", token=None)
@@ -194,6 +213,11 @@ _OF_LOCALE: dict[str, Callable[[datetime, Locale], str]] = {
     "r": lambda there, locale: _date_text(there, "%I:%M:%S %p", str(there.tzinfo), str(locale)),
     "v": lambda there, locale: _date_text(there, "%e-%^b-%Y", str(there.tzinfo), str(locale)),
 }
+
+
+def is_named(style: str) -> bool:
+    """Whether a date's format is one of our names; without a style it is `medium`."""
+    return style.removeprefix("datetime_") in _NAMED or style in {"", "time"}
 
 
 def unknown_directives(style: str) -> list[str]:

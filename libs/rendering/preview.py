@@ -10,7 +10,6 @@ from libs.rendering import sms
 from libs.rendering.contents import Content, EmailContent, PushContent, SmsContent, WebhookContent, parts_of
 from libs.rendering.digest import content_digest
 from libs.rendering.environment import NOTED, NOTES
-from libs.rendering.formats import CurrencyMissing
 from libs.rendering.limits import MAX_PUSH_BYTES, LimitExceeded, RenderFailed
 from libs.rendering.template import CompiledTemplate, compile_template, push_bytes
 
@@ -52,15 +51,13 @@ def missing(
 
 
 def trial(template: CompiledTemplate, variables: Mapping[str, Any]) -> list[FieldError]:
-    """Return what fails whatever the variables: limits that a render with sample values already exceeds, and amounts
-    without a currency."""
+    """Return what fails whatever the variables: limits that a render with sample values already exceeds."""
     try:
         template.render(variables)
     except LimitExceeded as error:
         return list(error.errors)
-    except RenderFailed as error:
-        # an unsuitable sample value says nothing about real ones
-        return list(error.errors) if isinstance(error.__cause__, CurrencyMissing) else []
+    except RenderFailed:
+        pass  # an unsuitable sample value says nothing about real ones
     return []
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from libs.near import did_you_mean, near
 from libs.rendering.analysis import ANY, LOOP_FIELDS, Use
-from libs.rendering.instead import PEOPLE
+from libs.rendering.formats import NO_CURRENCY
+from libs.rendering.instead import PEOPLE, VARIABLES
 
 Schema = Mapping[str, Any]
 
@@ -18,8 +19,11 @@ EVENT_FIELDS = frozenset({"id", "type", "source", "subject", "time", "data"})
 RECIPIENT_FIELDS = frozenset({"key", "first_name", "last_name", "locale", "zone", "attributes"})
 LINK_FIELDS = frozenset({"unsubscribe"})
 _FIELDS = {"event": EVENT_FIELDS, "recipient": RECIPIENT_FIELDS, "links": LINK_FIELDS}
+_ROOTS = _FIELDS.keys() | LOOP_FIELDS.keys()
 _LIST_WORDS = frozenset({"first", "last"})
+_SCALARS = frozenset({"string", "number", "integer", "null"})
 _MAX_REFERENCES = 32
+_MAX_LINES = 12  # named in one sentence
 
 
 @dataclass(slots=True)
@@ -33,17 +37,28 @@ class Checked:
 def check_uses(uses: Iterable[Use], schema: Schema | None) -> Checked:
     """Check uses against the schema; without a schema, everything below event.data is allowed."""
     found = Checked()
-    for use in dict.fromkeys(uses):
+    unknown: dict[str, list[Use]] = {}
+    for use in uses:
         if use.path is None:
             continue
         problem = unknown_path(use.path, schema)
-        if problem:
-            found.problems.append((use, f"{problem} (line {use.line})"))
-        elif schema is not None:
+        if not problem and use.is_money and schema is not None and _is_scalar(use.path, schema):
+            problem = f"{NO_CURRENCY[:1].upper()}{NO_CURRENCY[1:]}."
+        if problem and (use.path[0] in _ROOTS or use.written[0] == use.path[0]):
+            unknown.setdefault(problem, []).append(use)  # else the local's own origin is unknown, and reported itself
+        elif schema is not None and not problem:
             offset = len(use.written) - len(use.path)  # a local stands for the beginning of the path
             lacking = [index + offset for index in _not_required(use.path, schema, len(use.path) - len(use.written))]
             found.optional |= {use.written[index] for index in lacking if 0 <= index < len(use.written)}
+    found.problems = [(of[0], f"{problem} ({_lines(of)})") for problem, of in unknown.items()]
     return found
+
+
+def _lines(uses: list[Use]) -> str:
+    """Return the lines of uses in words: line 3; lines 3, 8 and 12 more."""
+    lines = sorted({use.line for use in uses})
+    more = f" and {len(lines) - _MAX_LINES} more" if len(lines) > _MAX_LINES else ""
+    return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:_MAX_LINES]))}{more}"
 
 
 def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
@@ -53,11 +68,12 @@ def unknown_path(path: tuple[str, ...], schema: Schema | None) -> str | None:
         return f"{root} has no field {path[1]!r}; it has {', '.join(sorted(LOOP_FIELDS[root]))}."
     if root not in _FIELDS:
         of_recipient = root in PEOPLE and len(path) > 1 and path[1] in RECIPIENT_FIELDS
-        meant = f"recipient.{path[1]}" if of_recipient else f"event.data.{root}"
+        meant = f"recipient.{path[1]}" if of_recipient else VARIABLES.get(root, f"event.data.{root}")
         return f"The variable {root!r} is not known; use event, recipient or links, perhaps {meant}."
     if len(path) > 1 and path[1] not in _FIELDS[root] | {ANY}:
         known = ", ".join(sorted(_FIELDS[root]))
-        return f"{root} has no field {path[1]!r}; it has {known}."
+        meant = f"; perhaps event.data.{path[1]}" if root == "event" else ""
+        return f"{root} has no field {path[1]!r}; it has {known}{meant}."
     if schema is None or path[:2] != ("event", "data"):
         return None
     for index, (following, _) in enumerate(_descent(path[2:], schema)):
@@ -83,8 +99,21 @@ def _not_required(path: tuple[str, ...], schema: Schema, written_from: int) -> I
 
 
 def _may_be_null(schema: Schema) -> bool:
+    return "null" in _kinds(schema) or schema.get("nullable") is True
+
+
+def _is_scalar(path: tuple[str, ...], schema: Schema) -> bool:
+    """Whether a value is a text or a number, so not an object with a currency."""
+    at: list[Schema] | None = [schema] if path[:2] == ("event", "data") else None
+    for following, _ in _descent(path[2:], schema):
+        at = following
+    resolved = [one for each in at or () for one in _resolved(each, schema)]
+    return bool(resolved) and all(_SCALARS.issuperset(_kinds(one)) for one in resolved)
+
+
+def _kinds(schema: Schema) -> list[str]:
     kind = schema.get("type")
-    return kind == "null" or (isinstance(kind, list) and "null" in kind) or schema.get("nullable") is True
+    return kind if isinstance(kind, list) else [str(kind)]
 
 
 def _descent(path: tuple[str, ...], schema: Schema) -> Iterator[tuple[list[Schema] | None, bool]]:

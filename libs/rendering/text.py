@@ -6,7 +6,6 @@ compares the two on generated templates). Everything else goes through Liquid in
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -33,13 +32,13 @@ from libs.rendering.meter import METER
 from libs.rendering.placed import Alone, LinkStart, alone_in_json, guard, placement_of
 from libs.rendering.precheck import problems_before_parsing
 from libs.rendering.schema import check_uses
-from libs.rendering.syntax import all_faults
+from libs.rendering.syntax import all_faults, without
 from libs.rendering.values import stringify
 
 Variables = Mapping[str, Any]
 Function = Callable[[Variables], str]
 
-_LINE = re.compile(r"\b[Ll]ine (\d+)")
+_LINE = re.compile(r"\b[Ll]ines? (\d+)")
 LIQUIDS_OWN = frozenset({"size", "first", "last"})  # properties that Liquid derives from a value
 
 
@@ -56,7 +55,7 @@ class Wanted:
 class Text:
     """A compiled source. `constant` is its text if it has no variables; `literals` surround the values."""
 
-    __slots__ = ("_functions", "_room", "_template", "_wanted", "_works", "constant", "literals", "uses")
+    __slots__ = ("_functions", "_room", "_template", "_wanted", "_works", "constant", "doubts", "literals", "uses")
 
     def __init__(self, source: str, wanted: Wanted) -> None:
         """Compile. Raises Invalid with every problem of the source."""
@@ -64,6 +63,7 @@ class Text:
         self._wanted = wanted
         self._template = template
         self.uses: tuple[Use, ...] = tuple(found.uses)
+        self.doubts = tuple(found.doubts)
         guard(template, placement)
         self.literals, self._functions = _pieces(template)
         self._room = wanted.max_output - sum(map(len, self.literals))  # characters left for the values
@@ -122,34 +122,31 @@ def _checked(source: str, wanted: Wanted) -> tuple[BoundedTemplate, Placement | 
         raise Invalid(
             f"The text has {len(source):,} characters; {wanted.max_source:,} are allowed.", pointer=wanted.pointer
         )
-    problems = list(problems_before_parsing(source))
-    if problems:
+    early = list(problems_before_parsing(source))
+    problems = [each.sentence for each in early]
+    if any(each.end is None for each in early):
         raise _invalid(problems, wanted)
     placement = placement_of(source, wanted.environment.kind)
-    problems = [f"Line {line}: {problem}." for line, problem in placement.problems] if placement else []
-    template = None
+    problems += [f"Line {line}: {problem}." for line, problem in placement.problems] if placement else []
     try:
-        template = cast(BoundedTemplate, wanted.environment.from_string(source))
-        found = walk(template)
+        template, sentences = _parsed(without(early, source), wanted.environment, whole=not early)
+        found = walk(template) if template is not None else Uses()
     except RecursionError as error:
         raise _invalid([*problems, explained(error)], wanted) from error
-    except LiquidError as error:
-        faults = all_faults(error, source, wanted.environment)
-        problems += faults.sentences
-        found = _of_the_rest(faults.rest, wanted)
-    problems += found.problems
-    if template is None or problems:
-        problems += [sentence for _, sentence in check_uses(found.uses, None).problems]
+    problems += [*sentences, *found.problems]
+    if problems or template is None:
+        problems += [*found.doubts, *(sentence for _, sentence in check_uses(found.uses, None).problems)]
         raise _invalid(problems, wanted)
     return template, placement, found
 
 
-def _of_the_rest(source: str | None, wanted: Wanted) -> Uses:
-    """Return the uses of a source without its faulty pieces; nothing if it cannot be parsed either."""
-    if source is not None:
-        with suppress(LiquidError, RecursionError):
-            return walk(cast(BoundedTemplate, wanted.environment.from_string(source)))
-    return Uses()
+def _parsed(source: str, environment: ChannelEnvironment, *, whole: bool) -> tuple[BoundedTemplate | None, list[str]]:
+    """Parse a source. Returns the template, of what is right in it if not all is, and what is wrong."""
+    try:
+        return cast(BoundedTemplate, environment.from_string(source)), []
+    except LiquidError as error:
+        faults = all_faults(source, environment, whole=whole)
+        return faults.rest, faults.sentences or [explained(error)]
 
 
 def _invalid(problems: list[str], wanted: Wanted) -> Invalid:

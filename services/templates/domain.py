@@ -10,13 +10,13 @@ from typing import Any
 from libs import exact_json
 from libs.contracts.outcomes import Channel
 from libs.errors import FieldError
+from libs.rendering.limits import MAX_SOURCE
 
 Parts = Mapping[str, Any]
 Locales = Mapping[str, Parts]
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 MAX_LOCALES = 100
-MAX_SOURCE = 256 * 1024  # characters of one part; most mail clients truncate a longer mail anyway
 
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
 

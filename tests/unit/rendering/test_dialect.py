@@ -124,11 +124,11 @@ def test_a_template_that_fails_for_some_values_is_refused(source: str, says: str
             "{% if 1 %}{% raw %}{% for %}{% endraw %}\n{% endif %}\n{% case 1 %}{% when 1 %}",
             "Line 3: {% case %} is never",
         ),
-        ("a\n{{ event.subject | }}", "Line 2: expected word"),
-        ("{% if event.data.yes %}\n{{ }}{% endif %}", "Line 2: expected a primitive expression"),
-        ("\n{% if event.data.yes == %}x{% endif %}", "Line 2: expected a primitive expression"),
-        ("{% if 1 %}\n{% elsif 2 == %}x{% endif %}", "Line 2: expected a primitive expression"),
-        ("{% for i in event.data.items %}\n\n{% assign x = %}{% endfor %}", "Line 3: expected a primitive expression"),
+        ("a\n{{ event.subject | }}", "Line 2: expected a name"),
+        ("{% if event.data.yes %}\n{{ }}{% endif %}", "Line 2: expected a value"),
+        ("\n{% if event.data.yes == %}x{% endif %}", "Line 2: expected a value"),
+        ("{% if 1 %}\n{% elsif 2 == %}x{% endif %}", "Line 2: expected a value"),
+        ("{% for i in event.data.items %}\n\n{% assign x = %}{% endfor %}", "Line 3: expected a value"),
     ],
 )
 def test_an_unclosed_construct_is_reported_at_its_beginning(source: str, says: str) -> None:
