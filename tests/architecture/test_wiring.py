@@ -133,7 +133,8 @@ def test_every_service_has_its_card(name: str) -> None:
 def test_a_service_alone_loads_no_other_services_code() -> None:
     code = (
         "import sys; from services.__main__ import SERVICES; from libs.suite import runtime_from, SuiteSettings; "
-        "from libs.keyring import Keyring; SERVICES['access'](runtime_from(SuiteSettings(), Keyring(bytes(32)), None)); "
+        "from libs.keyring import Keyring; "
+        "SERVICES['access'](runtime_from(SuiteSettings(), Keyring(bytes(32)), None)); "
         "print({name.split('.')[1] for name in sys.modules if name.startswith('services.')} - {'__main__'})"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
