@@ -43,7 +43,7 @@ def _documents() -> list[dict[str, Any]]:
 def _signs() -> tuple[Any, ...]:
     stages, providers = _read("stages"), _read("providers")
     said = {name: entry["says"] for name, entry in providers.items() if entry.get("says")}
-    return (*signs_of("stage", stages), *signs_of("provider", said))
+    return (*signs_of("stage", stages), *signs_of("provider", said), *signs_of("ours", _read("ours")))
 
 
 def _read(name: str) -> Any:

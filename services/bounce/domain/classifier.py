@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 from services.bounce.domain.categories import CATEGORIES
 from services.bounce.domain.model import Guess, Model
 from services.bounce.domain.providers import Providers
-from services.bounce.domain.rules.rule import Rule
+from services.bounce.domain.rules.rule import Layer, Rule
 from services.bounce.domain.rules.ruleset import Reply, RuleSet, Scan
 from services.bounce.domain.rules.wording import folded, spaced
 
@@ -19,6 +19,16 @@ UNDETERMINED = "undetermined"
 MOST_SETTLED = 50_000
 MOST_REMEMBERED = 20_000
 _LONGEST = 500  # bytes of a reply that is cached: 20 MB at the very most
+
+
+# a server that answers connect, HELO or MAIL FROM does not yet know whom the mail is for; it may say at once that its
+# domain accepts no mail (RFC 7504)
+_NONE: frozenset[str] = frozenset()
+_ABOUT_MAILBOX = frozenset({"unknown-user", "inactive", "moved"})
+_ABOUT_RECIPIENT = _ABOUT_MAILBOX | {"bad-domain"}
+_MOVED = frozenset({"moved"})  # nobody moves for a while
+_BARRED = dict.fromkeys(("connect", "helo", "mail"), _ABOUT_RECIPIENT)
+_TAKES_NO_MAIL = (521, 556)
 
 
 class Verdict(NamedTuple):
@@ -116,7 +126,7 @@ class Classifier:
                 self._guessed.clear()
             self._guessed[known] = model.answer(known)
         guess = self._guessed[known]
-        if guess is None:
+        if guess is None or guess.category in _barred(verdict.stage, reply.reply_code, reply.enhanced):
             return verdict
         by_model = f"model:{model.digest}"
         return verdict._replace(
@@ -126,8 +136,8 @@ class Classifier:
     def _settle(self, found: Sequence[int], reply: Reply) -> Verdict:
         rules = self.rules
         listed = rules.rules
-        candidates, silenced, known = self._sorted(found, reply)
-        holding = [number for number in candidates - silenced if _holds(listed[number], known)]
+        candidates, silenced, known, barred = self._sorted(found, reply)
+        holding = [number for number in candidates - silenced if _holds(listed[number], known, barred)]
         holding.sort(key=rules.rank.__getitem__, reverse=True)
         matched = [number for number in holding if not listed[number].shadow]
         shadow = tuple([listed[number].id for number in holding if listed[number].shadow])
@@ -139,8 +149,9 @@ class Classifier:
         reasons = won.id, ids, sure, known.provider, rules.digest, shadow, known.stage, None
         return Verdict(won.category, *reasons, won.priority)
 
-    def _sorted(self, found: Sequence[int], reply: Reply) -> tuple[set[int], set[int], Reply]:
-        """Return rules supported by patterns and codes, rules excluded by patterns, and what is known besides words."""
+    def _sorted(self, found: Sequence[int], reply: Reply) -> tuple[set[int], set[int], Reply, frozenset[str]]:
+        """Return rules supported by patterns and codes, rules excluded by patterns, what is known besides words, and
+        the categories that a reply about our side cannot have."""
         for_: set[int] = set()
         against: set[int] = set()
         signs: dict[str, str] = {}
@@ -153,11 +164,28 @@ class Classifier:
         for key in (code, code and code.rpartition(".")[0], reply.reply_code and str(reply.reply_code)):
             for_.update(self.rules.by_code.get(key or "", ()))
         provider, stage = reply.provider or signs.get("provider"), reply.stage or signs.get("stage")
-        return for_, against, reply._replace(provider=provider, stage=stage)
+        barred = _ABOUT_RECIPIENT if "ours" in signs else _barred(stage, reply.reply_code, code)
+        return for_, against, reply._replace(provider=provider, stage=stage), barred
 
 
-def _holds(rule: Rule, known: Reply) -> bool:
-    """Whether all conditions of the rule other than its words hold."""
+def _barred(stage: str | None, reply_code: int | None, enhanced: str | None) -> frozenset[str]:
+    """Return the categories that a reply cannot have, by the command that it answers and by its codes.
+
+    A server that asks us to wait because of its systems, the network or its policy (4.3.x, 4.4.x, 4.7.x of RFC 3463)
+    says nothing about a mailbox, whatever words it uses.
+    """
+    if stage == "connect" and reply_code in _TAKES_NO_MAIL:
+        return _ABOUT_MAILBOX
+    if reply_code not in _TEMPORARY:
+        return _BARRED.get(stage or "", _NONE)
+    elsewhere = enhanced is not None and enhanced[:4] in _ELSEWHERE
+    return _BARRED.get(stage or "", _ABOUT_MAILBOX if elsewhere else _MOVED)
+
+
+def _holds(rule: Rule, known: Reply, barred: frozenset[str]) -> bool:
+    """Whether all conditions of the rule other than its words hold. People's own rules may give any category."""
+    if rule.category in barred and rule.layer is Layer.SHIPPED:
+        return False
     if rule.providers and known.provider not in rule.providers:
         return False
     if rule.replies and not _within(rule.replies, known.reply_code):
@@ -177,6 +205,7 @@ def _says(wanted: frozenset[str], code: str | None) -> bool:
     return code is not None and (code in wanted or code.rpartition(".")[0] in wanted)
 
 
+_ELSEWHERE = ("4.3.", "4.4.", "4.7.")
 _TEMPORARY = range(420, 460)  # of RFC 5321 and its extensions; other numbers in a text are ports and errors of HTTP
 _SURE = ((400, 0.95), (300, 0.9), (200, 0.75), (100, 0.5), (0, 0.4))
 

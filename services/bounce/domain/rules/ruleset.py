@@ -29,7 +29,8 @@ class Scan(Protocol):
 
 
 class Sign(NamedTuple):
-    """What words say besides a category: who replies (`provider`), or which command was answered (`stage`)."""
+    """What words say besides a category: who replies (`provider`), which command was answered (`stage`), or that a
+    check of our side failed (`ours`)."""
 
     kind: str
     value: str

@@ -1,0 +1,88 @@
+"""A refusal of our host, our greeting or our address never bars the recipient, whatever words it uses."""
+
+from typing import cast
+
+import pytest
+
+from services.bounce.adapters.shipped_rules import shipped_parts
+from services.bounce.domain.categories import CATEGORIES, Action
+from services.bounce.domain.classifier import Classifier
+from services.bounce.domain.facts import of_text
+from services.bounce.domain.model import Guess, Model
+from services.bounce.domain.rules.assembling import assemble
+from services.bounce.domain.rules.entries import Published, State
+from services.bounce.domain.rules.rule import Layer
+from services.bounce.domain.rules.ruleset import Reply
+from tests.unit.bounce.shipped import rules
+
+DEAD = (
+    "No such user here",
+    "This account has been suspended",
+    "The email account that you tried to reach does not exist",
+    "delivery error: dd This user doesn't have a yahoo.com account",
+    "Kim has moved to <new@y.example>",
+    "Benutzer unbekannt",
+    "Domain not found",
+)
+CHECKS = (
+    "550 5.1.0 <news@shop.example>: Sender address rejected: {}",
+    "550 5.7.1 <mail.shop.example>: Helo command rejected: {}",
+    "554 5.7.1 <mail.shop.example[192.0.2.4]>: Client host rejected: {}",
+    "550 Sender verify failed: {}",
+    "host mx.x.example[192.0.2.1] said: 550 {} (in reply to MAIL FROM command)",
+    "host mx.x.example[192.0.2.1] said: 550 {} (in reply to EHLO command)",
+    "host mx.x.example[192.0.2.1] refused to talk to me: 554 {}",
+)
+
+
+def suppresses(text: str) -> bool:
+    return CATEGORIES[of_text(text, rules()).category].action is Action.SUPPRESS
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("words", DEAD)
+def test_words_about_our_side_suppress_nobody(check: str, words: str) -> None:
+    assert not suppresses(check.format(words))
+
+
+@pytest.mark.parametrize("words", DEAD)
+def test_the_same_words_about_the_recipient_suppress(words: str) -> None:
+    assert suppresses(f"host mx.x.example[192.0.2.1] said: 550 {words} (in reply to RCPT TO command)")
+
+
+def test_a_server_may_say_at_once_that_its_domain_takes_no_mail() -> None:
+    said = of_text("host mx.x.example[192.0.2.1] refused to talk to me: 521 x.example does not accept mail", rules())
+    assert said.category == "bad-domain"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "451 4.3.0 Account database replica is behind, user state unknown, retry",
+        "421 4.7.0 You have addressed a nonexistent user too often, dropping connection",
+        "450 4.2.1 User has moved to another store, wait",
+    ],
+)
+def test_a_request_to_wait_for_another_reason_is_not_about_the_mailbox(text: str) -> None:
+    assert of_text(text, rules()).category not in {"unknown-user", "moved"}
+
+
+def test_the_model_cannot_suppress_for_an_answer_to_mail_from() -> None:
+    class Sure:
+        digest = "sure"
+
+        def answer(self, reply: Reply) -> Guess:
+            return Guess("unknown-user", 0.99)
+
+    known = rules()
+    asked = Classifier(known.rules, known.scan, known.providers, cast(Model, Sure()))
+    assert asked.classify(Reply("550 gone fishing", 550, stage="rcpt")).category == "unknown-user"
+    assert asked.classify(Reply("550 gone fishing", 550, stage="mail")).category == "undetermined"
+
+
+def test_a_rule_that_people_write_may_say_otherwise() -> None:
+    document = {"category": "unknown-user", "contains": "gone fishing", "stage": "mail"}
+    made = assemble(shipped_parts(), [Published("ours", Layer.ORGANISATION, State.LIVE, 1, document)])
+    number = next(n for n, pattern in enumerate(made.rules.patterns) if b"gone" in pattern and b"fishing" in pattern)
+    own = Classifier(made.rules, lambda words: [number] if b"gone fishing" in words else [], rules().providers)
+    assert own.classify(Reply("550 gone fishing", 550, stage="mail")).category == "unknown-user"
