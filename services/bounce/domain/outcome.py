@@ -20,19 +20,8 @@ _STILL_TRIED = Signed(
 # what servers will do, in the languages in which Exchange, Gmail and Postfix's templates say it; never what to do
 _GOES_ON_ABROAD = Signed(
     (
-        *(
-            "versuch",
-            "essayer",
-            "essaiera",
-            "tentat",
-            "tentar",
-            "tentan",
-            "riprov",
-            "provare",
-            "probe",
-            "försök",
-            "prøve",
-        ),
+        *("versuch", "essayer", "essaiera", "tentat", "tentar", "tentan", "riprov", "provare", "probe"),
+        *("försök", "prøve"),
         *("prób", "pokus", "попыт", "повтор", "спроб", "dene", "再", "引き続き", "重", "尝试", "嘗試", "시도"),
     ),
     re.compile(
@@ -69,10 +58,14 @@ _ARRIVED = Signed(
         re.IGNORECASE,
     ),
 )
-_FAILED = re.compile(r"fatal|fail|error|not (?:be )?delivered|undeliver", re.IGNORECASE)
+_FAILED = Signed(
+    ("fail", "error", "undeliver", "fatal", "not delivered", "not be delivered"),
+    re.compile(r"fatal|fail|error|not (?:be )?delivered|undeliver", re.IGNORECASE),
+)
 # not what Gmail announces for the case that the delivery fails permanently
-_GIVEN_UP = re.compile(
-    r"(?<!fails )(?<!falhar )(?<!forma )(?<!manera )permanent|giv(?:en|ing) up|gave up", re.IGNORECASE
+_GIVEN_UP = Signed(
+    ("permanent", "given up", "giving up", "gave up"),
+    re.compile(r"(?<!fails )(?<!falhar )(?<!forma )(?<!manera )permanent|giv(?:en|ing) up|gave up", re.IGNORECASE),
 )
 _NOT_DELIVERED = re.compile(r"could not be delivered|failed to deliver", re.IGNORECASE)
 _GOES_ON = re.compile(
@@ -102,13 +95,15 @@ _OF_A_FAILURE = re.compile(
 
 def has_arrived(human: str) -> bool:
     """Whether the sentences only say that the mail has arrived, or is on its way there."""
-    return bool(_ARRIVED.search(human)) and not _FAILED.search(human)
+    return not _FAILED.search(human) and bool(_ARRIVED.search(human))  # most say first that it failed
 
 
 def is_still_tried(human: str, subject: str = "") -> bool:
     """Whether the sentences only warn that a mail is late; if they also say failed, it is, unless retries go on."""
+    if _GIVEN_UP.search(human):
+        return False
     is_late = bool(_LATE.search(subject)) and not _OF_A_FAILURE.match(subject)
     abroad = bool(_GOES_ON_ABROAD.search(human))
-    if not (is_late or abroad or _STILL_TRIED.search(human)) or _GIVEN_UP.search(human):
+    if not (is_late or abroad or _STILL_TRIED.search(human)):
         return False
     return not _NOT_DELIVERED.search(human) or is_late or abroad or bool(_GOES_ON.search(human))

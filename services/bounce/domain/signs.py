@@ -6,7 +6,7 @@ costs one. Most texts contain none of them.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _AT_ONCE = 500  # characters, and the rest of their last line
 
@@ -17,6 +17,10 @@ class Signed:
 
     signs: tuple[str, ...]
     expression: re.Pattern[str]
+    _ascii: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ascii", tuple(sign for sign in self.signs if sign.isascii()))
 
     def search(self, text: str) -> re.Match[str] | None:
         return self.expression.search(text) if self.may_be_in(text) else None
@@ -49,7 +53,7 @@ class Signed:
 
     def may_be_in(self, text: str) -> bool:
         lower = text.lower()
-        for sign in self.signs:  # noqa: SIM110 - any() over a generator takes twice as long
+        for sign in self._ascii if lower.isascii() else self.signs:  # noqa: SIM110 - any() over a generator takes twice as long
             if sign in lower:
                 return True
         return False

@@ -66,7 +66,7 @@ def test_a_text_without_a_sign_is_not_searched() -> None:
     assert not list(signed.finditer("a letter"))
 
 
-@pytest.mark.parametrize("name", [name for name, value in vars(outcome).items() if type(value) is Signed])
+@pytest.mark.parametrize("name", ["_STILL_TRIED", "_GOES_ON_ABROAD", "_ARRIVED", "_LATE"])
 def test_no_usual_report_of_a_failure_contains_a_sign_of_another_outcome(name: str) -> None:
     assert [form for form, text in FORMS.items() if _EVERY[name].may_be_in(text)] == []
 
