@@ -3,6 +3,7 @@
 from typing import cast
 
 import pytest
+from tests.unit.bounce.shipped import rules
 
 from services.bounce.adapters.shipped_rules import shipped_parts
 from services.bounce.domain.categories import CATEGORIES, Action
@@ -13,7 +14,6 @@ from services.bounce.domain.rules.assembling import assemble
 from services.bounce.domain.rules.entries import Published, State
 from services.bounce.domain.rules.rule import Layer
 from services.bounce.domain.rules.ruleset import Reply
-from tests.unit.bounce.shipped import rules
 
 DEAD = (
     "No such user here",
