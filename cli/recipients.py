@@ -165,11 +165,11 @@ def show(session: Session, key: Key) -> None:
             session.out.print(table(found[name], present))
 
 
-@command(recipients, "export", example="depesche recipients export customer:4711 --to ada.json")
+@command(recipients, "export", example="depesche recipients export customer:4711 --out ada.json")
 def export(
     session: Session,
     key: Key,
-    to: Annotated[
+    out: Annotated[
         Path | None, typer.Option(help="File to write, readable by you alone; default: standard output.")
     ] = None,
 ) -> None:
@@ -177,22 +177,22 @@ def export(
     article 15). Needs a key with pii:read."""
     with session.err.status("Collecting …") if session.err.is_terminal else _quiet():
         document = collected(session.api, key, datetime.now(UTC))
-    if to is None:
+    if out is None:
         sys.stdout.write(as_json(document) + "\n")
         return
-    with open(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o600)  # it may have existed
         file.write(as_json(document) + "\n")
-    session.give({"key": key, "file": str(to), "exported": counts(document)}, lambda done: _exported(document, to))
+    session.give({"key": key, "file": str(out), "exported": counts(document)}, lambda done: _exported(document, out))
 
 
-def _exported(document: dict[str, Any], to: Path) -> str:
+def _exported(document: dict[str, Any], out: Path) -> str:
     parts = ", ".join(f"{count:,} {name}" for name, count in counts(document).items())
-    text = f"{safe(str(to))}: {parts}."
+    text = f"{safe(str(out))}: {parts}."
     if shared := sum(event["names_others"] for event in document["events"]):
         text += (
-            f"\n[yellow]{shared:,} of the events also name other recipients[/] (names_others): read their data before"
+            f"\n[yellow]{shared:,} of the events also name other recipients[/] (names_others); read their data first."
         )
-        text += " you hand the file out."
     return text
 
 

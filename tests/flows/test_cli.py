@@ -208,14 +208,15 @@ def test_recipients_are_imported_shown_and_erased(shop: Shell, tmp_path: Path) -
 
 
 def test_all_that_is_known_about_a_recipient_is_one_document(shop: Shell, tmp_path: Path) -> None:
-    file, to = tmp_path / "c.ndjson", tmp_path / "ada.json"
+    file, out = tmp_path / "c.ndjson", tmp_path / "ada.json"
     file.write_text('{"key": "customer:ada", "first_name": "Ada", "emails": ["ada@example.com"]}\n')
     shop.run("recipients", "import", str(file))
     send(shop, tmp_path, shipped("EX-1", "customer:ada"), shipped("EX-2", "customer:nobody"))
     until(lambda: shop.json("timeline", "--order", "EX-1")["items"], bool)
-    shop.run("recipients", "export", "customer:ada", "--to", str(to))
-    document = json.loads(to.read_text())
-    assert to.stat().st_mode & 0o077 == 0, "others may read it"
+    out.touch(0o644)
+    shop.run("recipients", "export", "customer:ada", "--out", str(out))
+    document = json.loads(out.read_text())
+    assert out.stat().st_mode & 0o077 == 0, "others may read it"
     assert document["recipient"]["emails"][0]["value"] == "ada@example.com"
     assert [event["subject"] for event in document["events"]] == ["EX-1"]
     assert document["events"][0]["data"]["tracking_url"] == "https://track.example/1"

@@ -78,7 +78,7 @@ def test_masked_data_is_refused(known: ScriptedSuite, shell: Shell, hidden: str)
 
 def test_a_store_that_is_away_leaves_no_incomplete_file(known: ScriptedSuite, shell: Shell, tmp_path: Any) -> None:
     known.on("GET", "/history/v1/timeline", page(complete=False))
-    shell.run("recipients", "export", KEY, "--to", str(tmp_path / "ada.json"), exit_code=Exit.UNREACHABLE)
+    shell.run("recipients", "export", KEY, "--out", str(tmp_path / "ada.json"), exit_code=Exit.UNREACHABLE)
     assert list(tmp_path.iterdir()) == []
 
 

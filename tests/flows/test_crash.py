@@ -186,8 +186,6 @@ class BadDay:
         self.workers.stop.set()
         await asyncio.gather(*workers)
 
-    # ---- afterwards
-
     async def transitions(self) -> list[tuple[UUID, dict[str, Any]]]:
         events = await self.world.events("message.recorded")
         return [(UUID(event["request_id"]), t) for event in events for t in event["transitions"]]

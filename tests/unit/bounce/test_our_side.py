@@ -3,7 +3,6 @@
 from typing import cast
 
 import pytest
-from tests.unit.bounce.shipped import rules
 
 from services.bounce.adapters.shipped_rules import shipped_parts
 from services.bounce.domain.categories import CATEGORIES, Action
@@ -14,6 +13,7 @@ from services.bounce.domain.rules.assembling import assemble
 from services.bounce.domain.rules.entries import Published, State
 from services.bounce.domain.rules.rule import Layer
 from services.bounce.domain.rules.ruleset import Reply
+from tests.compiled import compiled_rules
 
 DEAD = (
     "No such user here",
@@ -36,7 +36,7 @@ CHECKS = (
 
 
 def suppresses(text: str) -> bool:
-    return CATEGORIES[of_text(text, rules()).category].action is Action.SUPPRESS
+    return CATEGORIES[of_text(text, compiled_rules()).category].action is Action.SUPPRESS
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -51,7 +51,9 @@ def test_the_same_words_about_the_recipient_suppress(words: str) -> None:
 
 
 def test_a_server_may_say_at_once_that_its_domain_takes_no_mail() -> None:
-    said = of_text("host mx.x.example[192.0.2.1] refused to talk to me: 521 x.example does not accept mail", rules())
+    said = of_text(
+        "host mx.x.example[192.0.2.1] refused to talk to me: 521 x.example does not accept mail", compiled_rules()
+    )
     assert said.category == "bad-domain"
 
 
@@ -64,7 +66,7 @@ def test_a_server_may_say_at_once_that_its_domain_takes_no_mail() -> None:
     ],
 )
 def test_a_request_to_wait_for_another_reason_is_not_about_the_mailbox(text: str) -> None:
-    assert of_text(text, rules()).category not in {"unknown-user", "moved"}
+    assert of_text(text, compiled_rules()).category not in {"unknown-user", "moved"}
 
 
 def test_the_model_cannot_suppress_for_an_answer_to_mail_from() -> None:
@@ -74,7 +76,7 @@ def test_the_model_cannot_suppress_for_an_answer_to_mail_from() -> None:
         def answer(self, reply: Reply) -> Guess:
             return Guess("unknown-user", 0.99)
 
-    known = rules()
+    known = compiled_rules()
     asked = Classifier(known.rules, known.scan, known.providers, cast(Model, Sure()))
     assert asked.classify(Reply("550 gone fishing", 550, stage="rcpt")).category == "unknown-user"
     assert asked.classify(Reply("550 gone fishing", 550, stage="mail")).category == "undetermined"
@@ -84,5 +86,5 @@ def test_a_rule_that_people_write_may_say_otherwise() -> None:
     document = {"category": "unknown-user", "contains": "gone fishing", "stage": "mail"}
     made = assemble(shipped_parts(), [Published("ours", Layer.ORGANISATION, State.LIVE, 1, document)])
     number = next(n for n, pattern in enumerate(made.rules.patterns) if b"gone" in pattern and b"fishing" in pattern)
-    own = Classifier(made.rules, lambda words: [number] if b"gone fishing" in words else [], rules().providers)
+    own = Classifier(made.rules, lambda words: [number] if b"gone fishing" in words else [], compiled_rules().providers)
     assert own.classify(Reply("550 gone fishing", 550, stage="mail")).category == "unknown-user"

@@ -6,7 +6,7 @@ import pytest
 
 from services.bounce.domain.facts import Fact, judge
 from services.bounce.domain.reports import Kind, read_mail
-from tests.unit.bounce.shipped import rules
+from tests.compiled import compiled_rules
 
 KIM = "kim@x.example"
 HEAD = "Return-Path: <>\nFrom: MAILER-DAEMON@mx.example.net\nTo: b-1@bounces.example\nSubject: Undelivered Mail\n"
@@ -44,7 +44,7 @@ def file(kind: str, text: str, *, encoded: bool = True) -> str:
 def read(raw: bytes) -> tuple[str | None, Fact]:
     report = read_mail(raw)
     address = report.recipients[0].address if report.recipients else None
-    return address, judge(report, rules())
+    return address, judge(report, compiled_rules())
 
 
 @pytest.mark.parametrize(
