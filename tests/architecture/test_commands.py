@@ -10,6 +10,7 @@ from typer.main import get_command
 from cli.main import app
 
 NAMED = re.compile(r"`depesche ([a-z][a-z-]*(?: [a-z][a-z-]*)*)")
+ROOT = get_command(app)
 TEXTS = [
     path
     for folder in ("cli", "services", "libs", "docs", "examples")
@@ -31,7 +32,7 @@ def test_a_flag_that_is_off_by_default_has_no_opposite() -> None:
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Yield every command and group with its words."""
-    waiting = [("depesche", get_command(app))]
+    waiting: list[tuple[str, Any]] = [("depesche", ROOT)]
     while waiting:
         path, command = waiting.pop()
         yield path, command
@@ -40,7 +41,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def exists(words: list[str]) -> bool:
     """Whether the words lead to a command, which may have arguments, or to a group of commands."""
-    at = get_command(app)
+    at: Any = ROOT
     for word in words:
         below = getattr(at, "commands", None)
         if below is None:

@@ -222,8 +222,7 @@ def test_all_that_is_known_about_a_recipient_is_one_document(shop: Shell, tmp_pa
     assert document["events"][0]["data"]["tracking_url"] == "https://track.example/1"
     assert {entry["order"] for entry in document["timeline"]} - {None} == {"EX-1"}
     assert {record["recipient"] for record in document["audit"]} == {"customer:ada"}
-    printed = json.loads(shop.run("recipients", "export", "customer:ada").stdout)
-    assert printed["recipient"] == document["recipient"]
+    assert shop.json("recipients", "export", "customer:ada")["recipient"] == document["recipient"]
 
 
 def test_a_hold_stops_shows_and_lets_go(shop: Shell, tmp_path: Path) -> None:
