@@ -214,8 +214,13 @@ async def main(carriers: list[str], sizes: list[int]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--carriers", default="embedded,redis,kafka")
-    parser.add_argument("--recipients", default=",".join(map(str, MESSAGES)))
+    parser.add_argument(
+        "--recipients", default=",".join(map(str, MESSAGES)), help="recipients an envelope, with commas"
+    )
     options = parser.parse_args()
+    sizes = options.recipients.split(",")
+    if not set(sizes) <= set(map(str, MESSAGES)):
+        parser.error(f"--recipients takes {', '.join(map(str, MESSAGES))}.")
     # so that no started process is left behind
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    asyncio.run(main(options.carriers.split(","), [int(size) for size in options.recipients.split(",")]))
+    asyncio.run(main(options.carriers.split(","), [int(size) for size in sizes]))

@@ -44,6 +44,7 @@ from services.history.queries import Question
 from services.history.queries.why import why
 
 GOAL_MS = 50.0
+FEWEST = 200_000  # attempts
 GOAL_BYTES = 1_024
 SERVICES = Path(__file__).parents[1] / "services"
 
@@ -207,6 +208,8 @@ def main() -> None:
     parser.add_argument("--attempts", type=int, default=10_000_000, help="attempts to fill the history with")
     parser.add_argument("--questions", type=int, default=200, help="questions of each kind")
     options = parser.parse_args()
+    if options.attempts < FEWEST or options.questions < 2:
+        parser.error(f"It takes {FEWEST:,} attempts and 2 questions to find something to ask of each kind.")
     random.seed(1)
     with fresh_postgres() as fresh:
         figures = asyncio.run(measure(fresh.dsn, options.attempts, options.questions, fresh.server))
