@@ -187,7 +187,7 @@ def export(
 
 
 def _exported(document: dict[str, Any], out: Path) -> str:
-    parts = ", ".join(f"{count:,} {name}" for name, count in counts(document).items())
+    parts = ", ".join(f"{name} {count:,}" for name, count in counts(document).items())
     text = f"{safe(str(out))}: {parts}."
     if shared := sum(event["names_others"] for event in document["events"]):
         text += (
