@@ -193,9 +193,10 @@ class PostgresLedger:
             try:
                 async with self._connection() as connection:
                     return await run(connection)
-            except Collided:
+            except Collided as error:
                 self.deadlocks += 1
-                log.error("deadlock", turn=turn)
+                # Postgres' context names the statement and the table that it waited for
+                log.error("deadlock", turn=turn, detail=getattr(error.__cause__, "context", None))
         raise Unavailable("Postgres broke a deadlock four times in a row; the work is retried later.")
 
     @asynccontextmanager
