@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cli.api import Api, at
-from cli.errors import CliError, ProblemAnswer
+from cli.errors import CliError
 from cli.exits import Exit
 
 _MASK = "•••"
@@ -21,9 +21,11 @@ def collected(api: Api, key: str, now: datetime) -> dict[str, Any]:
     Raises CliError if the key sees masked data only, if nothing is known, or if a part cannot be read now: a file that
     lacks a part without saying so would be a wrong answer.
     """
+    recipient = at("/tokens/v1/recipients", key, slashes=True)
+    known = _if_known(api, recipient)
     found = {
-        "recipient": _if_known(api, at("/tokens/v1/recipients", key, slashes=True)),
-        "consents": _consents(api, key),
+        "recipient": known,
+        "consents": list(api.items(f"{recipient}/consents")) if known else [],
         "events": list(_events(api, key)),
         "timeline": list(_timeline(api, key)),
         "bounces": list(api.items("/bounce/v1/bounces", recipient=key)),
@@ -45,15 +47,6 @@ def counts(document: dict[str, Any]) -> dict[str, int]:
 def _if_known(api: Api, path: str) -> Any:
     answer = api.fetch(path)
     return answer.body if answer else None
-
-
-def _consents(api: Api, key: str) -> list[Any]:
-    try:
-        return list(api.items(at("/tokens/v1/recipients", key, slashes=True) + "/consents"))
-    except ProblemAnswer as problem:
-        if problem.status == 404:
-            return []
-        raise
 
 
 def _events(api: Api, key: str) -> Iterator[dict[str, Any]]:

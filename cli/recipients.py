@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -108,16 +108,16 @@ def _pieces(stream: BinaryIO, advance: Any) -> Iterator[bytes]:
 def _ended(session: Session, started: dict[str, Any]) -> dict[str, Any]:
     """Return the finished import; one that continues in the suite is polled until it is done."""
     current = started
-    with session.err.status("Importing …") if session.err.is_terminal else _quiet():
+    with _waiting(session, "Importing …"):
         while current["state"] in _RUNNING:
             threading.Event().wait(0.5)
             current = session.api.get(f"{_IMPORTS}/{started['id']}")
     return current
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    yield
+def _waiting(session: Session, words: str) -> AbstractContextManager[Any]:
+    """Show these words until it is done, if somebody watches."""
+    return session.err.status(words) if session.err.is_terminal else nullcontext()
 
 
 def _refusals(session: Session, done: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -175,7 +175,7 @@ def export(
 ) -> None:
     """Collect everything that is known about a recipient, as one JSON document: for a request for access (GDPR,
     article 15). Needs a key with pii:read."""
-    with session.err.status("Collecting …") if session.err.is_terminal else _quiet():
+    with _waiting(session, "Collecting …"):
         document = collected(session.api, key, datetime.now(UTC))
     if out is None:
         sys.stdout.write(as_json(document) + "\n")

@@ -208,7 +208,7 @@ class ServiceClient:
 
 
 @contextmanager
-def refusing_nothing(name: str) -> Iterator[None]:
+def refusals_as_unavailable(name: str) -> Iterator[None]:
     """For batch calls whose answer leaves out what is not found: a refusal then says nothing about what was asked, but
     that the other service has another secret, clock or URL than we think. Raises Unavailable."""
     try:

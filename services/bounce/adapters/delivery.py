@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from libs.contracts.outcomes import Mode
-from libs.service_client import ServiceClient, refusing_nothing
+from libs.service_client import ServiceClient, refusals_as_unavailable
 from services.bounce.ports import Message, Sending
 
 _BATCH = 500
@@ -23,7 +23,7 @@ class DeliveryMessages:
         found: dict[str, Message] = {}
         for start in range(0, len(ids), _BATCH):
             body = {"ids": list(ids[start : start + _BATCH])}
-            with refusing_nothing(self.client.name):
+            with refusals_as_unavailable(self.client.name):
                 answer = await self.client.post("/v1/messages:lookup", body, tenant=_SUITE, mode=Mode.LIVE)
             entries = answer.get("messages", answer)
             found |= {id_: made for id_, entry in entries.items() if (made := _message(entry))}

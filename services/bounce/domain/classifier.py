@@ -21,12 +21,12 @@ MOST_REMEMBERED = 20_000
 _LONGEST = 500  # bytes of a reply that is cached: 20 MB at the very most
 
 
-# a server that answers connect, HELO or MAIL FROM does not yet know whom the mail is for; it may say at once that its
-# domain accepts no mail (RFC 7504)
 _NONE: frozenset[str] = frozenset()
 _ABOUT_MAILBOX = frozenset({"unknown-user", "inactive", "moved"})
 _ABOUT_RECIPIENT = _ABOUT_MAILBOX | {"bad-domain"}
 _MOVED = frozenset({"moved"})  # nobody moves for a while
+# a server that answers connect, HELO or MAIL FROM does not yet know whom the mail is for; it may say at once that its
+# domain accepts no mail (RFC 7504)
 _BARRED = dict.fromkeys(("connect", "helo", "mail"), _ABOUT_RECIPIENT)
 _TAKES_NO_MAIL = (521, 556)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from libs.service_client import ServiceClient, refusing_nothing
+from libs.service_client import ServiceClient, refusals_as_unavailable
 from services.delivery.domain.planning import Recipient
 from services.delivery.ports import Question
 
@@ -21,7 +21,7 @@ class TokensOverHttp:
     async def resolve(self, question: Question) -> Mapping[str, Recipient]:
         """Return recipients by key. Raises Unavailable."""
         body = {"keys": question.keys, "topic": question.topic, "channels": question.channels}
-        with refusing_nothing(self.client.name):
+        with refusals_as_unavailable(self.client.name):
             answer: Any = await self.client.post(
                 "/v1/recipients:resolve",
                 msgspec.json.encode(body),
