@@ -28,6 +28,7 @@ from services.bounce.handlers.mails import keep_mail, read_kept
 from services.bounce.loops import reader
 from services.bounce.settings import BounceSettings
 from tests.compiled import compiled_rules
+from tests.engines.subscriber import eventually
 
 NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
 NOTIFICATION = UUID("0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f")
@@ -178,11 +179,7 @@ async def until(world: World, wanted: Callable[[], Awaitable[bool]]) -> None:
     stop = asyncio.Event()
     task = asyncio.create_task(reader(world.service.deps, stop))
     try:
-        for _ in range(1_500):
-            if await wanted():
-                return
-            await asyncio.sleep(0.02)
-        pytest.fail("it did not happen within 30 s")
+        await eventually(wanted)
     finally:
         stop.set()
         await task

@@ -98,8 +98,8 @@ def shipped(order: str, customer: str, carrier: str = "dhl") -> dict[str, Any]:
 
 
 def until(asked: Callable[[], Any], true: Callable[[Any], bool]) -> Any:
-    """Poll until it is true, for half a minute at most; return the last answer."""
-    deadline = time.monotonic() + 30
+    """Poll until it is true, for two minutes at most; return the last answer."""
+    deadline = time.monotonic() + 120
     while not true(answer := asked()) and time.monotonic() < deadline:
         threading.Event().wait(0.1)
     return answer

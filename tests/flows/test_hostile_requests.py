@@ -91,7 +91,7 @@ class Running(threading.Thread):
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self.join(20)
+        self.join(120)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def suite(postgres: embedded.EmbeddedServer, tmp_path_factory: pytest.TempPathFa
     given = SuiteSettings(data_dir=folder, dsn=postgres.dsn_of("hostile"), simulator=False)  # type: ignore[arg-type]
     thread = Running(given)
     thread.start()
-    assert thread.ready.wait(20)
+    assert thread.ready.wait(120)
     found = credentials.read(folder / credentials.FILE_NAME)
     assert found is not None
     key = found.keys[Mode.TEST]

@@ -1,6 +1,7 @@
 """HTTP as every service speaks it: guards, problems with pointers, limits, idempotency; on real Postgres."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from libs.web import Router
 calls: list[int] = []
 revoked: set[str] = set()
 troubles: list[DepescheError] = []
+gates: list[asyncio.Event] = []  # for which a thing in the making waits
 routes = Router()
 access_routes = Router()
 
@@ -34,7 +36,8 @@ class Thing(BaseModel):
 @routes.post("/v1/things", status_code=201)
 async def make(thing: Thing, principal: Annotated[Principal, scope("events:send", internal=True)]) -> dict[str, Any]:
     calls.append(thing.number)
-    await asyncio.sleep(0.05)
+    for gate in gates:
+        await gate.wait()
     return {"tenant": principal.tenant, "mode": principal.mode.word, "text": str(thing.data.get("price"))}
 
 
@@ -104,6 +107,7 @@ async def verify(body: dict[str, str]) -> dict[str, Any]:
 async def client(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[httpx.AsyncClient]:
     calls.clear()
     revoked.clear()
+    gates.clear()
     service = Service("access", runtime, None, runtime.database("access", max_size=8), [routes, access_routes])
     transports["access"] = AsgiTransport(lambda: service.app)
     transport = httpx.ASGITransport(service.app, raise_app_exceptions=False)
@@ -199,8 +203,12 @@ async def test_the_same_key_with_another_query_is_refused(client: httpx.AsyncCli
 
 async def test_twins_at_the_same_time_have_one_effect(client: httpx.AsyncClient) -> None:
     headers = {"idempotency-key": "order-3"}
-    answers = await asyncio.gather(*(client.post("/v1/things", json=BODY, headers=headers) for _ in range(4)))
-    assert sorted({a.status_code for a in answers}) == [201, 409]
+    gates.append(asyncio.Event())
+    twins = [asyncio.create_task(client.post("/v1/things", json=BODY, headers=headers)) for _ in range(4)]
+    first_answers = itertools.islice(asyncio.as_completed(twins), 3)
+    assert [(await answer).status_code for answer in first_answers] == [409, 409, 409]
+    gates[0].set()
+    assert sorted([(await twin).status_code for twin in twins]) == [201, 409, 409, 409]
     assert calls == [1]
 
 

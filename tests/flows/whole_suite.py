@@ -74,7 +74,7 @@ class Suite:
         }  # fmt: skip
         await self.put("/delivery/v1/senders/2", {"name": "Shop", "channel": "email", "account": account})
 
-    async def eventually(self, what: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
+    async def eventually(self, what: Callable[[], Awaitable[Any]], seconds: float = 60.0) -> Any:
         """Return the first true answer of `what`; fails after `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not (found := await what()):
