@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 from typing import Annotated, Any
 
 import httpx
@@ -20,6 +21,7 @@ from libs.web import Router
 calls: list[int] = []
 revoked: set[str] = set()
 troubles: list[DepescheError] = []
+held: list[asyncio.Event] = []  # what a request to make something waits for
 routes = Router()
 access_routes = Router()
 
@@ -34,7 +36,8 @@ class Thing(BaseModel):
 @routes.post("/v1/things", status_code=201)
 async def make(thing: Thing, principal: Annotated[Principal, scope("events:send", internal=True)]) -> dict[str, Any]:
     calls.append(thing.number)
-    await asyncio.sleep(0.05)
+    for event in held:
+        await event.wait()
     return {"tenant": principal.tenant, "mode": principal.mode.word, "text": str(thing.data.get("price"))}
 
 
@@ -84,7 +87,7 @@ async def busy() -> str:
 
 @routes.get("/v1/slow", dependencies=[public()])
 async def slow() -> None:
-    await asyncio.sleep(5)
+    await asyncio.Event().wait()
 
 
 @access_routes.post("/v1/keys:verify", dependencies=[internal()])
@@ -104,6 +107,7 @@ async def verify(body: dict[str, str]) -> dict[str, Any]:
 async def client(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[httpx.AsyncClient]:
     calls.clear()
     revoked.clear()
+    held.clear()
     service = Service("access", runtime, None, runtime.database("access", max_size=8), [routes, access_routes])
     transports["access"] = AsgiTransport(lambda: service.app)
     transport = httpx.ASGITransport(service.app, raise_app_exceptions=False)
@@ -199,8 +203,14 @@ async def test_the_same_key_with_another_query_is_refused(client: httpx.AsyncCli
 
 async def test_twins_at_the_same_time_have_one_effect(client: httpx.AsyncClient) -> None:
     headers = {"idempotency-key": "order-3"}
-    answers = await asyncio.gather(*(client.post("/v1/things", json=BODY, headers=headers) for _ in range(4)))
-    assert sorted({a.status_code for a in answers}) == [201, 409]
+    going_on = asyncio.Event()
+    held.append(going_on)
+    twins = [asyncio.create_task(client.post("/v1/things", json=BODY, headers=headers)) for _ in range(4)]
+    # the three others are answered while the first is at work
+    answers = [await answer for answer in islice(asyncio.as_completed(twins), 3)]
+    assert [a.status_code for a in answers] == [409] * 3
+    going_on.set()
+    assert sorted(a.status_code for a in await asyncio.gather(*twins)) == [201, 409, 409, 409]
     assert calls == [1]
 
 
