@@ -73,9 +73,7 @@ class Running(threading.Thread):
         self.services = build(given, keyring_of(given.data_dir))
         app = create_app(self.services, server=given.url)
         # an idle connection that the server closes at the moment of the next request would be an error of the client
-        config = uvicorn.Config(
-            app, port=0, http=HttpProtocol, log_config=None, lifespan="off", timeout_keep_alive=600
-        )
+        config = uvicorn.Config(app, port=0, http=HttpProtocol, log_config=None, lifespan="off", timeout_keep_alive=600)
         self.server = uvicorn.Server(config)
         self.url = ""
         self.ready = threading.Event()

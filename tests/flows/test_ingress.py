@@ -78,7 +78,7 @@ def town() -> Iterator[Town]:
 
 @pytest.fixture
 async def client(town: Town) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=town.url, timeout=20, trust_env=False, verify=False) as made:
+    async with httpx.AsyncClient(base_url=town.url, timeout=120, trust_env=False, verify=False) as made:
         yield made
 
 
@@ -118,7 +118,7 @@ async def test_an_answer_comes_as_it_is_made(client: httpx.AsyncClient, town: To
 async def test_who_reads_no_more_is_not_answered_any_more(client: httpx.AsyncClient, town: Town) -> None:
     async with client.stream("GET", "/shop/v1/slow") as answer:
         assert await anext(answer.aiter_lines()) == "first"
-    await eventually(lambda: town.left)
+    await eventually(lambda: town.left, 120)
 
 
 async def test_where_nobody_answers_it_says_so_and_when_to_ask_again(client: httpx.AsyncClient) -> None:

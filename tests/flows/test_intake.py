@@ -17,6 +17,7 @@ from libs.ids import first_id_at, notification_id, request_id
 from libs.messaging.bundles import unbundled
 from libs.service import Runtime
 from libs.service_client import Transport
+from tests.engines.subscriber import eventually
 from tests.flows.intake import Intake, event, intake, release
 
 
@@ -88,8 +89,7 @@ async def test_events_that_arrive_together_share_a_commit(shop: Intake) -> None:
     async def after_all_have_come(events: Sequence[Any]) -> Any:
         nonlocal came
         came += len(events)
-        while came + len(committer._queue) < 40:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: came + len(committer._queue) == 40, 120)
         return await write(events)
 
     committer.write = after_all_have_come
