@@ -27,9 +27,7 @@ def settings(**changed: Any) -> SimulatorSettings:
 async def calling(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client for everything it simulates, over HTTP/2 if there is TLS."""
     context = ssl.create_default_context(cafile=simulator.endpoints.fcm_ca)
-    async with httpx.AsyncClient(
-        http2=True, verify=context, timeout=120, trust_env=False
-    ) as client:
+    async with httpx.AsyncClient(http2=True, verify=context, timeout=120, trust_env=False) as client:
         yield client
 
 
