@@ -68,7 +68,8 @@ class Town:
 
 
 @pytest.fixture
-def town() -> Iterator[Town]:
+def town(monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
+    monkeypatch.setattr("cli.ingress._CONNECT_SECONDS", 60.0)  # a slow machine is not away
     made = Town("")
     with serving(upstream(made.seen, made.more, made.left)) as behind:
         ports = {"shop": urlsplit(behind).port or 0, "gone": free_port()}
