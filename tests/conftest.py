@@ -38,8 +38,11 @@ ROOT = Path(__file__).parent.parent
 _numbers = itertools.count()
 _left: list[str] = []  # databases of tests that have ended
 
-# no time limits in tests: a busy machine is not a bug, and speed is measured in bench/
-hypothesis.settings.register_profile("depesche", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# no time limits in tests: a busy machine is not a bug, and speed is measured in bench/; the same examples in every run,
+# so that a change is not refused for what it has not touched
+hypothesis.settings.register_profile(
+    "depesche", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("depesche")
 
 # as many descriptors as a plain shell gives: a leak is found here, and not only where there are few
