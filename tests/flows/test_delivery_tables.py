@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from libs.contracts.outcomes import Lane, ReceiptKind, Status
+from libs.contracts.outcomes import Lane, Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
 from libs.ids import uuid7
 from services.delivery.adapters.postgres import (
@@ -25,6 +25,7 @@ from services.delivery.adapters.postgres import (
     wake,
 )
 from services.delivery.adapters.postgres.partitions import PostgresPartitions
+from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.outcomes import Ambiguous, Sent
@@ -99,7 +100,9 @@ async def sent_again(world: World) -> None:
 async def test_a_receipt_for_an_overtaken_attempt_counts_a_duplicate(world: World) -> None:
     await sent_again(world)
     await receipt(world, ReceiptKind.DELIVERED, attempt=1)
-    assert await world.value("select duplicates from message") == 1
+    keys = await world.fetch("select notification_id, address_id from message")
+    (shown,) = await PostgresReads(world.database, KEYRING).messages((0, Mode.LIVE), keys)
+    assert shown.duplicates == 1
     assert await world.value("select status from attempt") == SENT
 
 
