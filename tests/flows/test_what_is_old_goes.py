@@ -90,7 +90,9 @@ async def test_old_facts_go_and_the_evidence_of_what_is_in_force_stays(
     facts = world.service.deps.facts
     assert await facts.drop_before(NOW - 400 * DAY) == 6
     left = await rows(world, "select address_hash, count(*) from bounce group by 1")
-    assert {row[0]: row[1] for row in left} == {hash_of("gus"): 6} | {hash_of(name): 2 for name in ("ann", "bob", "cid")}
+    assert {row[0]: row[1] for row in left} == {hash_of("gus"): 6} | {
+        hash_of(name): 2 for name in ("ann", "bob", "cid")
+    }
     await rows(world, "update suppression set active = false where address_hash = $1", hash_of("ann"))
     assert await facts.drop_before(NOW - 400 * DAY) == 2
     assert await facts.drop_before(NOW - 400 * DAY) == 0
