@@ -192,6 +192,19 @@ class AuditPromises:
         (mine,) = await audit.decisions(search(recipient=KIM))
         assert (mine.notification_id, mine.event_type, mine.event_source) == (NOTIFICATION, "parcel.shipped", "shop")
 
+    async def test_of_an_event_with_many_recipients_only_what_concerns_the_one_asked_about_is_found(
+        self, audit: Audit
+    ) -> None:
+        others = [Decision(communication="gift", outcome="requested", recipient=f"customer:{n}") for n in range(20)]
+        last = Decision(communication="gift", outcome="requested", recipient=KIM, notification_id=NOTIFICATION)
+        nobody = Decision(communication="parcel-shipped", outcome="condition_false")
+        await audit.record_decisions([decided(*others, last, nobody)])
+        ways: list[dict[str, Any]] = [{"subject": "A-1042"}, {"event_id": "e-1"}, {"causes": (CAUSE,)}]
+        for way in ways:
+            found = await audit.decisions(search(**way, recipient=KIM, limit=2))
+            assert [(d.communication, d.recipient) for d in found] == [("gift", KIM), ("parcel-shipped", None)], way
+            assert len(await audit.decisions(search(**way))) == 22, way
+
     async def test_an_event_without_a_communication_is_recorded_as_a_decision(self, audit: Audit) -> None:
         await audit.record_decisions([decided()])
         (found,) = await audit.decisions(search(event_id="e-1"))
