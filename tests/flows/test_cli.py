@@ -43,6 +43,7 @@ def shell(postgres: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) ->
     configure_logs(service="suite", level="critical")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEPESCHE_BOUNCE_SMTP_PORT", "0")
+        patch.setenv("DEPESCHE_HISTORY_ASK_SECONDS", "60")  # else a verdict lacks what comes after two seconds
         for name in ("DEPESCHE_URL", "DEPESCHE_KEY", "DEPESCHE_MODE"):
             patch.delenv(name, raising=False)
         keyring = keyring_of(folder)

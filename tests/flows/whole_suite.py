@@ -106,6 +106,7 @@ async def whole_suite(dsn: str, folder: Path, **more: Any) -> AsyncIterator[Suit
     compiled_rules()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mails, "_RULES_SECONDS", RULES_SECONDS)
+        patch.setenv("DEPESCHE_HISTORY_ASK_SECONDS", "60")  # else a verdict lacks what comes after two seconds
         # bounce mails have their own port, so that suites of two test processes do not meet
         async with simulating(folder, SimulatorSettings(bounce_port=0)) as simulator:
             settings = SuiteSettings(data_dir=folder, dsn=by_role(dsn), **more)  # type: ignore[arg-type]
