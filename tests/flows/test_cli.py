@@ -6,7 +6,6 @@ provider is called, or wait behind a hold.
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -102,7 +101,7 @@ def until(asked: Callable[[], Any], true: Callable[[Any], bool]) -> Any:
     """Poll until it is true, for two minutes at most; return the last answer."""
     deadline = time.monotonic() + 120
     while not true(answer := asked()) and time.monotonic() < deadline:
-        threading.Event().wait(0.1)
+        time.sleep(0.1)
     return answer
 
 
