@@ -126,6 +126,14 @@ async def test_the_last_admin_key_cannot_be_revoked(suite: Suite) -> None:
     assert (await suite.call("DELETE", f"/v1/keys/{last}")).status_code == 200
 
 
+async def test_a_key_that_has_expired_administers_nothing(suite: Suite) -> None:
+    (last,) = [key["id"] for key in (await suite.call("GET", "/v1/keys")).json()["items"] if key["mode"] == "live"]
+    await suite.make_key("admin", expires_at=(suite.clock.now + timedelta(hours=1)).isoformat())
+    suite.clock.advance(timedelta(hours=1))
+    refused = await suite.call("DELETE", f"/v1/keys/{last}")
+    assert (refused.status_code, "last key" in refused.json()["detail"]) == (409, True)
+
+
 async def test_a_rotated_key_works_for_its_grace_and_no_longer(suite: Suite) -> None:
     old = await suite.make_key("topics:read")
     new = (await suite.call("POST", f"/v1/keys/{old['id']}:rotate", {"grace_hours": 2})).json()

@@ -37,6 +37,14 @@ async def test_a_request_becomes_messages_and_settles_once(world: World) -> None
     assert await world.value("select count(*) from work") == 0
 
 
+async def test_a_device_reads_its_apps_language_and_a_device_without_one_its_owners(world: World) -> None:
+    ada = world.tokens.add("customer:1", "push", "push", locale="de")
+    ada["addresses"][0]["locale"] = "fr"
+    await world.request(await world.release(["push"]), ["customer:1"])
+    await world.send_all()
+    assert [row[0] for row in await world.fetch("select locale from message order by address_id")] == ["fr", "de"]
+
+
 async def test_a_redelivered_request_is_stored_once(world: World) -> None:
     release = await world.release(["push"])
     world.tokens.add("customer:1", "push")

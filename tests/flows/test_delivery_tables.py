@@ -103,6 +103,14 @@ async def test_a_receipt_for_an_overtaken_attempt_counts_a_duplicate(world: Worl
     assert await world.value("select status from attempt") == SENT
 
 
+async def test_an_overtaken_attempt_that_failed_was_no_duplicate(world: World) -> None:
+    await sent_again(world)
+    await receipt(world, ReceiptKind.FAILED, attempt=1)
+    assert await world.value("select duplicates from message") == 0
+    assert await world.value("select status from attempt") == FAILED
+    assert [status for status, _ in await world.statuses()] == [SENT]
+
+
 async def test_what_an_earlier_attempt_reached_says_nothing_of_the_last_one(world: World) -> None:
     """The first attempt arrived after all, the resend bounced: the message stands where its last attempt does."""
     await sent_again(world)

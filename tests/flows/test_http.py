@@ -1,8 +1,8 @@
 """HTTP as every service speaks it: guards, problems with pointers, limits, idempotency; on real Postgres."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 from typing import Annotated, Any
 
 import httpx
@@ -21,7 +21,7 @@ from libs.web import Router
 calls: list[int] = []
 revoked: set[str] = set()
 troubles: list[DepescheError] = []
-gates: list[asyncio.Event] = []  # for which a thing in the making waits
+held: list[asyncio.Event] = []  # what a request to make something waits for
 routes = Router()
 access_routes = Router()
 
@@ -36,8 +36,8 @@ class Thing(BaseModel):
 @routes.post("/v1/things", status_code=201)
 async def make(thing: Thing, principal: Annotated[Principal, scope("events:send", internal=True)]) -> dict[str, Any]:
     calls.append(thing.number)
-    for gate in gates:
-        await gate.wait()
+    for event in held:
+        await event.wait()
     return {"tenant": principal.tenant, "mode": principal.mode.word, "text": str(thing.data.get("price"))}
 
 
@@ -87,7 +87,7 @@ async def busy() -> str:
 
 @routes.get("/v1/slow", dependencies=[public()])
 async def slow() -> None:
-    await asyncio.sleep(5)
+    await asyncio.Event().wait()
 
 
 @access_routes.post("/v1/keys:verify", dependencies=[internal()])
@@ -107,7 +107,7 @@ async def verify(body: dict[str, str]) -> dict[str, Any]:
 async def client(runtime: Runtime, transports: dict[str, Transport]) -> AsyncIterator[httpx.AsyncClient]:
     calls.clear()
     revoked.clear()
-    gates.clear()
+    held.clear()
     service = Service("access", runtime, None, runtime.database("access", max_size=8), [routes, access_routes])
     transports["access"] = AsgiTransport(lambda: service.app)
     transport = httpx.ASGITransport(service.app, raise_app_exceptions=False)
@@ -203,12 +203,14 @@ async def test_the_same_key_with_another_query_is_refused(client: httpx.AsyncCli
 
 async def test_twins_at_the_same_time_have_one_effect(client: httpx.AsyncClient) -> None:
     headers = {"idempotency-key": "order-3"}
-    gates.append(asyncio.Event())
+    going_on = asyncio.Event()
+    held.append(going_on)
     twins = [asyncio.create_task(client.post("/v1/things", json=BODY, headers=headers)) for _ in range(4)]
-    first_answers = itertools.islice(asyncio.as_completed(twins), 3)
-    assert [(await answer).status_code for answer in first_answers] == [409, 409, 409]
-    gates[0].set()
-    assert sorted([(await twin).status_code for twin in twins]) == [201, 409, 409, 409]
+    # the three others are answered while the first is at work
+    answers = [await answer for answer in islice(asyncio.as_completed(twins), 3)]
+    assert [a.status_code for a in answers] == [409] * 3
+    going_on.set()
+    assert sorted(a.status_code for a in await asyncio.gather(*twins)) == [201, 409, 409, 409]
     assert calls == [1]
 
 
