@@ -53,10 +53,12 @@ async def test_a_sidecar_that_hangs_or_is_away_does_not_hang_us(line: Line) -> N
     broker.free.clear()
     await line.publish(1)
     with serving(broker.application()) as url:
-        async with relay_to(line, url, seconds=0.3) as relay:
-            with pytest.raises(Unavailable):
-                await relay.publish_once()  # while the sidecar still hangs
-        broker.free.set()
+        try:
+            async with relay_to(line, url, seconds=0.3) as relay:
+                with pytest.raises(Unavailable):
+                    await relay.publish_once()  # while the sidecar still hangs
+        finally:
+            broker.free.set()
     async with relay_to(line, "http://127.0.0.1:9") as relay:
         with pytest.raises(Unavailable):
             await relay.publish_once()

@@ -2,6 +2,7 @@
 
 import time
 from base64 import b64decode
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from libs.clock import FixedClock
 from libs.contracts.outcomes import Lane
 from libs.contracts.reasons import Reason
+from services.delivery.domain.breaker import BreakerPolicy
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Rejected, Sent
 from services.delivery.domain.steering import Suppression
@@ -216,6 +218,7 @@ async def test_one_receiver_that_is_away_does_not_stop_the_others(world: World, 
     dead = [f"customer:dead{number}" for number in range(30)]
     for key in (*dead, "customer:alive"):
         world.tokens.add(key, channel)
+    world.pace = replace(world.pace, breaker=BreakerPolicy(pause_seconds=600.0))  # not over during this test
     away = Deferred(Reason.PROVIDER_UNAVAILABLE, "no connection")
     world.provider.answer = lambda m: away if "dead" in m.address else Sent()
     sender = LaneSender(world.line(), Lane.BULK)

@@ -18,11 +18,13 @@ from libs.service import Service
 from libs.suite import SuiteSettings
 from services.__main__ import build, create_app, running, work
 from services.access.app import ensure_first
+from services.bounce.handlers import mails
 from services.simulator.app import Simulator
 from services.simulator.app import running as simulating
 from services.simulator.settings import SimulatorSettings
 from tests.compiled import compiled_rules
 from tests.conftest import by_role
+from tests.flows.bounces import RULES_SECONDS
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 _DEFINITIONS = {
@@ -123,26 +125,27 @@ class SendingAgain(httpx.AsyncBaseTransport):
 async def whole_suite(dsn: str, folder: Path, **more: Any) -> AsyncIterator[Suite]:
     """Yield the running suite; leaving drains it. `more`: settings of the suite."""
     compiled_rules()
-    # bounce mails have their own port, so that suites of two test processes do not meet
-    async with simulating(folder, SimulatorSettings(bounce_port=0)) as simulator:
-        settings = SuiteSettings(data_dir=folder, dsn=by_role(dsn), **more)  # type: ignore[arg-type]
-        with pytest.MonkeyPatch.context() as slow:
-            slow.setenv("DEPESCHE_HISTORY_ASK_SECONDS", "60")  # a verdict without the text would still be a verdict
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mails, "_RULES_SECONDS", RULES_SECONDS)
+        patch.setenv("DEPESCHE_HISTORY_ASK_SECONDS", "60")  # else a verdict lacks what comes after two seconds
+        # bounce mails have their own port, so that suites of two test processes do not meet
+        async with simulating(folder, SimulatorSettings(bounce_port=0)) as simulator:
+            settings = SuiteSettings(data_dir=folder, dsn=by_role(dsn), **more)  # type: ignore[arg-type]
             services = build(settings, keyring_of(folder))
-        async with running(services):
-            found = credentials.read(await ensure_first(next(iter(services.values())).runtime))
-            assert found is not None
-            stop = asyncio.Event()
-            working = asyncio.create_task(work(services, stop))
-            transport = SendingAgain(httpx.ASGITransport(create_app(services, server=settings.url)))
-            async with httpx.AsyncClient(transport=transport, base_url="http://suite") as client:
-                client.headers["authorization"] = f"Bearer {found.keys[Mode.LIVE]}"
-                try:
-                    yield Suite(services, client, simulator, stop)
-                finally:
-                    # also after a failed story: loops over closed pools would never end
-                    stop.set()
-                    await working
+            async with running(services):
+                found = credentials.read(await ensure_first(next(iter(services.values())).runtime))
+                assert found is not None
+                stop = asyncio.Event()
+                working = asyncio.create_task(work(services, stop))
+                transport = SendingAgain(httpx.ASGITransport(create_app(services, server=settings.url)))
+                async with httpx.AsyncClient(transport=transport, base_url="http://suite") as client:
+                    client.headers["authorization"] = f"Bearer {found.keys[Mode.LIVE]}"
+                    try:
+                        yield Suite(services, client, simulator, stop)
+                    finally:
+                        # also after a failed story: loops over closed pools would never end
+                        stop.set()
+                        await working
 
 
 async def open_shop(suite: Suite) -> None:
