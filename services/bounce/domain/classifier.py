@@ -29,6 +29,12 @@ _MOVED = frozenset({"moved"})  # nobody moves for a while
 # domain accepts no mail (RFC 7504)
 _BARRED = dict.fromkeys(("connect", "helo", "mail"), _ABOUT_RECIPIENT)
 _TAKES_NO_MAIL = (521, 556)
+# answers to our commands and our login (RFC 5321, RFC 4954)
+_TO_OUR_COMMANDS = (502, 503, 530, 534, 535, 538)
+# subject and detail of RFC 3463: our address, our message's size, too much mail, a loop
+_ABOUT_US = frozenset({"1.7", "1.8", "2.3", "3.4", "4.5", "4.6"})
+# the details of x.7.x that servers also use for the recipient: no detail, disabled (RFC 5248), other owner (RFC 7293)
+_LOOSE_SECURITY = frozenset({"7.0", "7.1", "7.13", "7.17", "7.18"})
 
 
 class Verdict(NamedTuple):
@@ -172,14 +178,23 @@ def _barred(stage: str | None, reply_code: int | None, enhanced: str | None) -> 
     """Return the categories that a reply cannot have, by the command that it answers and by its codes.
 
     A server that asks us to wait because of its systems, the network or its policy (4.3.x, 4.4.x, 4.7.x of RFC 3463)
-    says nothing about a mailbox, whatever words it uses.
+    says nothing about a mailbox, whatever words it uses; neither does one whose code is about our side.
     """
     if stage == "connect" and reply_code in _TAKES_NO_MAIL:
         return _ABOUT_MAILBOX
+    if reply_code in _TO_OUR_COMMANDS or _is_about_us(enhanced):
+        return _ABOUT_RECIPIENT
     if reply_code not in _TEMPORARY:
         return _BARRED.get(stage or "", _NONE)
     elsewhere = enhanced is not None and enhanced[:4] in _ELSEWHERE
     return _BARRED.get(stage or "", _ABOUT_MAILBOX if elsewhere else _MOVED)
+
+
+def _is_about_us(enhanced: str | None) -> bool:
+    detail = enhanced and enhanced[2:]
+    if not detail:
+        return False
+    return detail in _ABOUT_US or detail[:2] == "6." or (detail[:2] == "7." and detail not in _LOOSE_SECURITY)
 
 
 def _holds(rule: Rule, known: Reply, barred: frozenset[str]) -> bool:
