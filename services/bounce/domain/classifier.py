@@ -1,7 +1,8 @@
 """Owns the verdict on a refusal: every rule that matches, the one that wins, and the confidence.
 
 The text comes first, because codes are used loosely (5.7.1 and 550 stand for everything). A precise code has a rule
-with a priority of its own. If no rule matches a reply, a model may classify it (domain/model.py), if it is sure.
+with a priority of its own. If no rule matches a reply, or nothing but a code says that it is `policy`, a model may
+classify it (domain/model.py), if it is sure.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from services.bounce.domain.rules.wording import folded, spaced
 UNDETERMINED = "undetermined"
 MOST_SETTLED = 50_000
 MOST_REMEMBERED = 20_000
+_BARE = 150  # the highest priority of rules that know no more than a class of codes
+_SAYS_LITTLE = 40  # characters: a code with a word or two
 _LONGEST = 500  # bytes of a reply that is cached: 20 MB at the very most
 
 
@@ -83,6 +86,7 @@ class Classifier:
         self._skeleton = rules.skeletons.of
         self._remembered: dict[tuple[object, ...], Verdict] = {}
         self._most = remembered
+        self._open_to_model = {None, *(rule.id for rule in rules.rules if _is_leftover(rule))}
 
     def classify(self, reply: Reply) -> Verdict:
         """Return the verdict on one refusal; `undetermined` if it says nothing usable."""
@@ -101,7 +105,7 @@ class Classifier:
         if self.model is None:
             return verdicts
         return [
-            self._by_model(verdict, reply) if verdict.rule is None else verdict
+            self._by_model(verdict, reply) if verdict.rule in self._open_to_model else verdict
             for verdict, reply in zip(verdicts, replies, strict=True)
         ]
 
@@ -122,9 +126,9 @@ class Classifier:
         return verdict
 
     def _by_model(self, verdict: Verdict, reply: Reply) -> Verdict:
-        """Return the model's verdict where no rule matched; the given verdict if the model is not sure."""
+        """Return the model's verdict; the given one if the model is not sure, agrees, or has hardly a word to read."""
         model = self.model
-        if model is None or not reply.text:
+        if model is None or not reply.text or (verdict.rule and len(reply.text) < _SAYS_LITTLE):
             return verdict
         known = reply._replace(provider=verdict.provider)
         if known not in self._guessed:
@@ -134,9 +138,11 @@ class Classifier:
         guess = self._guessed[known]
         if guess is None or guess.category in _barred(verdict.stage, reply.reply_code, reply.enhanced):
             return verdict
+        if verdict.rule and guess.category == verdict.category:
+            return verdict
         by_model = f"model:{model.digest}"
         return verdict._replace(
-            category=guess.category, confidence=guess.confidence, rule_set=by_model, asked=verdict.rule_set
+            category=guess.category, rule=None, confidence=guess.confidence, rule_set=by_model, asked=verdict.rule_set
         )
 
     def _settle(self, found: Sequence[int], reply: Reply) -> Verdict:
@@ -172,6 +178,12 @@ class Classifier:
         provider, stage = reply.provider or signs.get("provider"), reply.stage or signs.get("stage")
         barred = _ABOUT_RECIPIENT if "ours" in signs else _barred(stage, reply.reply_code, code)
         return for_, against, reply._replace(provider=provider, stage=stage), barred
+
+
+def _is_leftover(rule: Rule) -> bool:
+    """Whether the rule takes by a code what no words explain. Rules that people write by code are never among these."""
+    bare = rule.priority <= _BARE and not rule.texts
+    return bare and rule.category == "policy" and rule.layer is Layer.SHIPPED
 
 
 def _barred(stage: str | None, reply_code: int | None, enhanced: str | None) -> frozenset[str]:
