@@ -104,8 +104,9 @@ class Classifier:
         verdicts = cast(list[Verdict], known)
         if self.model is None:
             return verdicts
+        open_ = self._open_to_model
         return [
-            self._by_model(verdict, reply) if verdict.rule in self._open_to_model else verdict
+            self._by_model(verdict, reply) if verdict[1] in open_ else verdict  # by its rule
             for verdict, reply in zip(verdicts, replies, strict=True)
         ]
 

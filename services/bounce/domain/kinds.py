@@ -21,7 +21,7 @@ _DMARC_FILE = re.compile(
 _NAMED_WITHIN = 16 * 1024  # bytes
 _CHALLENGE = Signed(
     (
-        *("click", "reply", "respond", "follow", "challenge", "verify", "confirm", "boxbe", "spamarrest"),
+        *("click", "reply", "respond", "follow", "challenge", "verify", "confirm", "prove ", "boxbe", "spamarrest"),
         *("approved", "antispam uol", "bluebottle", "mailblocks", "cliqu", "clic ", "clicca", "klicken"),
         *("to release", "held because", "waitlisted", "guest list", "choicemail", "tmda", "protecting myself", "form"),
         *("bestätigen", "kliknij", "klik ", "подтверд", "認証", "认证", "验证", "驗證", "verification process"),
