@@ -1,7 +1,8 @@
 """Owns the verdict on a refusal: every rule that matches, the one that wins, and the confidence.
 
 The text comes first, because codes are used loosely (5.7.1 and 550 stand for everything). A precise code has a rule
-with a priority of its own. If no rule matches a reply, a model may classify it (domain/model.py), if it is sure.
+with a priority of its own. If no rule matches a reply, or nothing but a code says that it is `policy`, a model may
+classify it (domain/model.py), if it is sure.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from services.bounce.domain.rules.wording import folded, spaced
 UNDETERMINED = "undetermined"
 MOST_SETTLED = 50_000
 MOST_REMEMBERED = 20_000
+_BARE = 150  # the highest priority of rules that know no more than a class of codes
+_SAYS_LITTLE = 40  # characters: a code with a word or two
 _LONGEST = 500  # bytes of a reply that is cached: 20 MB at the very most
 
 
@@ -29,6 +32,12 @@ _MOVED = frozenset({"moved"})  # nobody moves for a while
 # domain accepts no mail (RFC 7504)
 _BARRED = dict.fromkeys(("connect", "helo", "mail"), _ABOUT_RECIPIENT)
 _TAKES_NO_MAIL = (521, 556)
+# answers to our commands and our login (RFC 5321, RFC 4954)
+_TO_OUR_COMMANDS = (502, 503, 530, 534, 535, 538)
+# subject and detail of RFC 3463: our address, our message's size, too much mail, a loop
+_ABOUT_US = frozenset({"1.7", "1.8", "2.3", "3.4", "4.5", "4.6"})
+# the details of x.7.x that servers also use for the recipient: no detail, disabled (RFC 5248), other owner (RFC 7293)
+_LOOSE_SECURITY = frozenset({"7.0", "7.1", "7.13", "7.17", "7.18"})
 
 
 class Verdict(NamedTuple):
@@ -77,6 +86,7 @@ class Classifier:
         self._skeleton = rules.skeletons.of
         self._remembered: dict[tuple[object, ...], Verdict] = {}
         self._most = remembered
+        self._open_to_model = {None, *(rule.id for rule in rules.rules if _is_leftover(rule))}
 
     def classify(self, reply: Reply) -> Verdict:
         """Return the verdict on one refusal; `undetermined` if it says nothing usable."""
@@ -94,8 +104,9 @@ class Classifier:
         verdicts = cast(list[Verdict], known)
         if self.model is None:
             return verdicts
+        open_ = self._open_to_model
         return [
-            self._by_model(verdict, reply) if verdict.rule is None else verdict
+            self._by_model(verdict, reply) if verdict[1] in open_ else verdict  # by its rule
             for verdict, reply in zip(verdicts, replies, strict=True)
         ]
 
@@ -116,9 +127,9 @@ class Classifier:
         return verdict
 
     def _by_model(self, verdict: Verdict, reply: Reply) -> Verdict:
-        """Return the model's verdict where no rule matched; the given verdict if the model is not sure."""
+        """Return the model's verdict; the given one if the model is not sure, agrees, or has hardly a word to read."""
         model = self.model
-        if model is None or not reply.text:
+        if model is None or not reply.text or (verdict.rule and len(reply.text) < _SAYS_LITTLE):
             return verdict
         known = reply._replace(provider=verdict.provider)
         if known not in self._guessed:
@@ -128,9 +139,11 @@ class Classifier:
         guess = self._guessed[known]
         if guess is None or guess.category in _barred(verdict.stage, reply.reply_code, reply.enhanced):
             return verdict
+        if verdict.rule and guess.category == verdict.category:
+            return verdict
         by_model = f"model:{model.digest}"
         return verdict._replace(
-            category=guess.category, confidence=guess.confidence, rule_set=by_model, asked=verdict.rule_set
+            category=guess.category, rule=None, confidence=guess.confidence, rule_set=by_model, asked=verdict.rule_set
         )
 
     def _settle(self, found: Sequence[int], reply: Reply) -> Verdict:
@@ -168,18 +181,33 @@ class Classifier:
         return for_, against, reply._replace(provider=provider, stage=stage), barred
 
 
+def _is_leftover(rule: Rule) -> bool:
+    """Whether the rule takes by a code what no words explain. Rules that people write by code are never among these."""
+    bare = rule.priority <= _BARE and not rule.texts
+    return bare and rule.category == "policy" and rule.layer is Layer.SHIPPED
+
+
 def _barred(stage: str | None, reply_code: int | None, enhanced: str | None) -> frozenset[str]:
     """Return the categories that a reply cannot have, by the command that it answers and by its codes.
 
     A server that asks us to wait because of its systems, the network or its policy (4.3.x, 4.4.x, 4.7.x of RFC 3463)
-    says nothing about a mailbox, whatever words it uses.
+    says nothing about a mailbox, whatever words it uses; neither does one whose code is about our side.
     """
     if stage == "connect" and reply_code in _TAKES_NO_MAIL:
         return _ABOUT_MAILBOX
+    if reply_code in _TO_OUR_COMMANDS or _is_about_us(enhanced):
+        return _ABOUT_RECIPIENT
     if reply_code not in _TEMPORARY:
         return _BARRED.get(stage or "", _NONE)
     elsewhere = enhanced is not None and enhanced[:4] in _ELSEWHERE
     return _BARRED.get(stage or "", _ABOUT_MAILBOX if elsewhere else _MOVED)
+
+
+def _is_about_us(enhanced: str | None) -> bool:
+    detail = enhanced and enhanced[2:]
+    if not detail:
+        return False
+    return detail in _ABOUT_US or detail[:2] == "6." or (detail[:2] == "7." and detail not in _LOOSE_SECURITY)
 
 
 def _holds(rule: Rule, known: Reply, barred: frozenset[str]) -> bool:

@@ -21,7 +21,7 @@ _DMARC_FILE = re.compile(
 _NAMED_WITHIN = 16 * 1024  # bytes
 _CHALLENGE = Signed(
     (
-        *("click", "reply", "respond", "follow", "challenge", "verify", "confirm", "boxbe", "spamarrest"),
+        *("click", "reply", "respond", "follow", "challenge", "verify", "confirm", "prove ", "boxbe", "spamarrest"),
         *("approved", "antispam uol", "bluebottle", "mailblocks", "cliqu", "clic ", "clicca", "klicken"),
         *("to release", "held because", "waitlisted", "guest list", "choicemail", "tmda", "protecting myself", "form"),
         *("bestätigen", "kliknij", "klik ", "подтверд", "認証", "认证", "验证", "驗證", "verification process"),
@@ -29,7 +29,7 @@ _CHALLENGE = Signed(
     re.compile(
         r"(?:click|reply|respond|follow)[^.]{0,80}(?:to (?:confirm|verify|prove)|so that your (?:message|mail))"
         r"[^.]{0,60}(?:you are|human|deliver|sender|your (?:message|mail|e-?mail))|challenge[- ]response"
-        r"|(?:verify|confirm) (?:yourself|that you are) (?:as )?(?:a )?(?:human|the sender|real)|boxbe|spamarrest"
+        r"|(?:verify|confirm|prove) (?:yourself|that you are) (?:as )?(?:a )?(?:human|the sender|real)|boxbe|spamarrest"
         r"|(?:list of approved senders|senders i have approved|approved senders? list)[^.]{0,80}"
         r"(?:request|form|beforehand|click|reply)|senders i have approved|antispam uol|bluebottle|mailblocks"
         r"|clique[^.]{0,80}confirmar|confirmar[^.]{0,60}clique"

@@ -19,11 +19,15 @@ from services.bounce.adapters.model_file import (
     save_model,
     shipped_examples,
 )
+from services.bounce.adapters.shipped_rules import shipped_parts
 from services.bounce.domain.classifier import Classifier
 from services.bounce.domain.facts import of_text
 from services.bounce.domain.learning import Example, made_of, train
 from services.bounce.domain.model import Model
 from services.bounce.domain.providers import Providers
+from services.bounce.domain.rules.assembling import assemble
+from services.bounce.domain.rules.entries import Published, State
+from services.bounce.domain.rules.rule import Layer
 from services.bounce.domain.rules.ruleset import Reply, RuleSet
 from tests.compiled import compiled_rules as rules
 
@@ -77,12 +81,39 @@ def test_replies_the_model_is_unsure_of_stay_undetermined(small: Model) -> None:
     assert of_text("550 the cupboard is stuffed", asked(careful)).category == "undetermined"
 
 
+def sure_of_viruses() -> Model:
+    return Model(("virus", "policy"), np.ones((1 << 14, 2), np.int8), np.array([1.0, 0.0]), 1.0, {"virus": 0.0}, "x")
+
+
 def test_a_rule_wins_over_the_model() -> None:
-    sure = Model(("virus", "policy"), np.ones((1 << 14, 2), np.int8), np.array([1.0, 0.0]), 1.0, {"virus": 0.0}, "x")
     known = rules()
-    classifier = Classifier(known.rules, known.scan, known.providers, sure)
+    classifier = Classifier(known.rules, known.scan, known.providers, sure_of_viruses())
     assert of_text("550 5.1.1 User unknown", classifier).category == "unknown-user"
     assert of_text("550 lalala", classifier).category == "virus"
+
+
+@pytest.mark.parametrize(
+    ("text", "category", "rule"),
+    [
+        ("550 5.7.1 W97M was seen in one of the parts that you sent", "virus", None),
+        ("554 W97M was seen in one of the parts that you sent", "virus", None),
+        ("550 5.7.1 W97M", "policy", "policy-code"),  # hardly a word
+        ("451 W97M was seen in one of the parts that you sent", "system-error", "system-reply"),
+        ("550 5.7.1 W97M was seen, and our site policy forbids it", "policy", "policy-strong"),
+    ],
+)
+def test_the_model_may_name_what_a_code_alone_calls_policy(text: str, category: str, rule: str | None) -> None:
+    known = rules()
+    fact = of_text(text, Classifier(known.rules, known.scan, known.providers, sure_of_viruses()))
+    assert (fact.category, fact.rule) == (category, rule)
+
+
+def test_a_code_that_people_made_a_rule_of_is_theirs() -> None:
+    document = {"category": "policy", "enhanced": "5.7.1"}
+    made = assemble(shipped_parts(), [Published("ours", Layer.ORGANISATION, State.LIVE, 1, document)])
+    own = Classifier(made.rules, lambda words: [], rules().providers, sure_of_viruses())
+    fact = of_text("550 5.7.1 W97M was seen in one of the parts that you sent", own)
+    assert (fact.category, fact.rule) == ("policy", "ours")
 
 
 def test_a_higher_precision_answers_fewer_but_more_accurately() -> None:

@@ -50,6 +50,34 @@ def test_the_same_words_about_the_recipient_suppress(words: str) -> None:
     assert suppresses(f"host mx.x.example[192.0.2.1] said: 550 {words} (in reply to RCPT TO command)")
 
 
+CODES = (
+    "503, 530, 535, 550 5.1.7, 553 5.1.8, 552 5.2.3, 552 5.3.4, 550 5.4.5, 554 5.4.6, 550 5.6.0, 550 5.7.8, 550 5.7.25"
+)
+
+
+@pytest.mark.parametrize("codes", [*CODES.split(", "), "550 5.7.26", "550 5.7.133", "550 5.7.708"])
+@pytest.mark.parametrize("words", DEAD)
+def test_codes_about_our_side_suppress_nobody(codes: str, words: str) -> None:
+    assert not suppresses(f"{codes} {words}")
+
+
+@pytest.mark.parametrize("codes", ["550", "550 5.0.0", "550 5.7.0", "550 5.7.1", "550 5.3.0", "554 5.5.0"])
+def test_codes_that_servers_use_for_anything_leave_it_to_the_words(codes: str) -> None:
+    assert suppresses(f"{codes} No such user here")
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("525 5.7.13 Account disabled", "inactive"),
+        ("550 5.7.17 Mailbox owner has changed", "unknown-user"),
+        ("550 5.7.18 Domain owner has changed", "unknown-user"),
+    ],
+)
+def test_the_security_codes_about_recipients_still_are(text: str, category: str) -> None:
+    assert of_text(text, compiled_rules()).category == category
+
+
 def test_a_server_may_say_at_once_that_its_domain_takes_no_mail() -> None:
     said = of_text(
         "host mx.x.example[192.0.2.1] refused to talk to me: 521 x.example does not accept mail", compiled_rules()
@@ -67,6 +95,44 @@ def test_a_server_may_say_at_once_that_its_domain_takes_no_mail() -> None:
 )
 def test_a_request_to_wait_for_another_reason_is_not_about_the_mailbox(text: str) -> None:
     assert of_text(text, compiled_rules()).category not in {"unknown-user", "moved"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "550 Ihre Nachricht an den Empfänger kim@x.example wurde blockiert",
+        "550 Votre message pour l'utilisateur kim a été bloqué",
+        "550 Su mensaje al usuario kim ha sido bloqueado",
+        "550 Ihr Konto wurde geschlossen, Versand nicht möglich",
+        "550 5.1.1 Recipient accepts messages up to 10 MB only",
+        "550 Requested action not taken: mailbox unavailable, under repair, retry tomorrow",
+        "550 5.7.1 Username unknown, please authenticate with your full e-mail address",
+        "552 5.2.2 В ящике получателя нет места",
+    ],
+)
+def test_a_blocked_message_or_a_mailbox_in_trouble_is_no_dead_mailbox(text: str) -> None:
+    assert not suppresses(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        (
+            "Votre message n'a pu être remis à <kim@x.example>. Raison : le compte de ce client a été résilié.",
+            "inactive",
+        ),
+        ("Su mensaje a <kim@x.example> no se entregó: la cuenta fue cerrada", "inactive"),
+        ("550 La dirección indicada no pertenece a ningún usuario", "unknown-user"),
+        ("550 5.7.1 <kim@x.example>, Sender is blacklisted by this recipient", "policy"),
+        ("550 5.7.705 Service unavailable. Access denied, tenant has exceeded threshold", "reputation-block"),
+        (
+            "550 5.7.193 Service unavailable. This mailbox has been configured for its own organization",
+            "recipient-filter",
+        ),
+    ],
+)
+def test_what_is_closed_and_who_refuses_decides(text: str, category: str) -> None:
+    assert of_text(text, compiled_rules()).category == category
 
 
 def test_the_model_cannot_suppress_for_an_answer_to_mail_from() -> None:

@@ -149,6 +149,7 @@ def test_an_answer_that_wants_no_answer_is_an_automatic_reply() -> None:
         "I use ChoiceMail. Fill out the form and your message will be delivered.",
         "Bitte bestätigen Sie einmalig Ihre Adresse, indem Sie auf diese E-Mail antworten.",
         "下記のURLをクリックして認証してください。",
+        "Your message is held. Click https://verify.example/x to prove that you are a human being.",
     ],
 )
 def test_challenges_of_other_programs_are_recognised(text: str) -> None:
