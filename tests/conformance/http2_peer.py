@@ -129,6 +129,9 @@ async def listening(
             await talk(reader, writer)
         except (OSError, asyncio.CancelledError):
             pass
+        except RuntimeError:
+            if not writer.is_closing():  # uvloop's, for writing to a client that has gone
+                raise
         finally:
             writer.close()
             with suppress(OSError):
