@@ -26,8 +26,8 @@ def sender_for(server: MailServer, **changes: object) -> Sender:
         "return_path_domain": "bounce.example.com",
         "tls": "off",
         "connections": 2,
-        "reply_timeout_seconds": 1.0,
-        "timeout_seconds": 0.5,
+        "reply_timeout_seconds": 30.0,
+        "timeout_seconds": 30.0,
     }
     return Sender(7, 1, Mode.LIVE, Channel.EMAIL, 1, SmtpAccount(**(fields | changes)))  # type: ignore[arg-type]
 
@@ -38,7 +38,7 @@ def mail_to(address: str, content: EmailContent = CONTENT, **changes: object) ->
     return Outbound(f"{notification}.5", notification, 5, 1, **(fields | changes))  # type: ignore[arg-type]
 
 
-async def send(provider: Provider, sender: Sender, mails: list[Outbound], seconds: float = 20.0) -> list[Outcome]:
+async def send(provider: Provider, sender: Sender, mails: list[Outbound], seconds: float = 100.0) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
 
     def settle(index: int, outcome: Outcome) -> None:

@@ -6,7 +6,7 @@ import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
-from services.delivery.adapters.http2 import Failure, Limits, Lost
+from services.delivery.adapters.http2 import Failure, Lost
 from tests.conformance.http2_peer import ANSWER, FIELDS, PATIENT, Letters, Peer, exchange, letters, peer, pool_to, send
 
 
@@ -168,7 +168,7 @@ async def test_padding_may_exceed_the_stream_window() -> None:
             server.flush()
         await server.serve()
 
-    outcomes, _ = await exchange(padding, 1, Limits(call_seconds=2.0))
+    outcomes, _ = await exchange(padding, 1)
     assert outcomes == [(200, b"a" * 300)]
 
 

@@ -58,7 +58,7 @@ async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def post(
-    url: str, limits: Limits = Limits(2.0, 4, 100), network: httpcore.AsyncNetworkBackend | None = None
+    url: str, limits: Limits = Limits(30.0, 4, 100), network: httpcore.AsyncNetworkBackend | None = None
 ) -> Reply | Outcome:
     lane = Lane(limits, network)
     try:
@@ -94,7 +94,7 @@ async def test_the_checked_ip_is_called_with_the_hosts_own_name(
     context.sni_callback = lambda _, name, __: asked.append(name)
     with authority.cert_pem.tempfile() as ca_file:
         async with listening(saying(OK, heads), context) as port:
-            limits, guard = Limits(2.0, 4, 100, ca_file), GuardedNetwork(allow_private=False)
+            limits, guard = Limits(30.0, 4, 100, ca_file), GuardedNetwork(allow_private=False)
             assert await post(f"https://shop.example:{port}/hook?a=b", limits, guard) == Reply(200, None, b"ok")
             rebound = await post(f"https://shop.example:{port}/hook", limits, guard)
     assert isinstance(rebound, Rejected)
@@ -113,7 +113,7 @@ async def test_a_certificate_for_another_name_receives_nothing(
     with authority.cert_pem.tempfile() as ca_file:
         async with listening(saying(OK, heads), certified(authority, "other.example", "127.0.0.1")) as port:
             guard = GuardedNetwork(allow_private=False)
-            outcome = await post(f"https://shop.example:{port}/", Limits(2.0, 4, 100, ca_file), guard)
+            outcome = await post(f"https://shop.example:{port}/", Limits(30.0, 4, 100, ca_file), guard)
     assert isinstance(outcome, Deferred)
     assert "shop.example" in outcome.text
     assert heads == []
@@ -140,7 +140,7 @@ async def test_proxy_variables_redirects_and_cookies_are_ignored(monkeypatch: py
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with listening(saying(answer, heads)) as port:
-        lane = Lane(Limits(2.0, 4, 100))
+        lane = Lane(Limits(30.0, 4, 100))
         for _ in range(2):
             assert await lane.post(f"http://127.0.0.1:{port}/hook", {}, b"{}") == Reply(307, None, b"no")
         await lane.close()
@@ -230,7 +230,7 @@ async def test_connections_are_reused_and_closed_when_the_sender_changes() -> No
         closed.put_nowait(None)
 
     async with listening(counting) as port:
-        lane = Lane(Limits(2.0, 4, 100))
+        lane = Lane(Limits(30.0, 4, 100))
         for _ in range(5):
             assert isinstance(await lane.post(f"http://127.0.0.1:{port}/", {}, b"{}"), Reply)
         assert (len(opened), closed.qsize()) == (1, 0)
@@ -251,7 +251,7 @@ async def test_an_invalid_url_is_our_fault(url: str) -> None:
 
 
 async def test_unreadable_certificates_are_our_fault() -> None:
-    outcome = await post("https://127.0.0.1:1/", Limits(2.0, 4, 100, "/no/such/file"))
+    outcome = await post("https://127.0.0.1:1/", Limits(30.0, 4, 100, "/no/such/file"))
     assert isinstance(outcome, Deferred)
     assert (outcome.called, outcome.sender_fault) == (False, True)
     assert "ca_file" in outcome.text
