@@ -1,6 +1,6 @@
 """Transactions that meet at the same rows: all of them lock in one order, so that none waits for one that waits for it.
 
-Each test stops two real transactions between two of their locks: a row in between is locked by the test.
+All but the last test stop two real transactions between two of their locks: a row in between is locked by the test.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from libs.contracts.outcomes import Lane, Mode, ReceiptKind, Status
@@ -29,6 +30,11 @@ from tests.flows.delivery_world import KEYRING, World, now, requested
 SCOPE = (1, Mode.LIVE)
 WORK = "select id from work where id = $1 for update"
 ATTEMPT = "select from attempt where notification_id = $1 for update"
+SLOW_ROWS = """
+create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(0.001); return new; end';
+create trigger slow before insert or update on message for each row execute function slow();
+create trigger slow before update on request for each row execute function slow();
+"""
 
 
 @asynccontextmanager
@@ -148,6 +154,39 @@ async def test_a_late_answer_locks_no_message_after_those_of_its_batch(world: Wo
     assert await world.statuses() == {(Status.SENT, 0): 2}
     shown = await PostgresReads(world.database, KEYRING).messages(SCOPE, [low.key, high.key])
     assert {row.notification_id: row.duplicates for row in shown} == {low.notification_id: 1, high.notification_id: 0}
+
+
+async def test_twins_claimed_and_recorded_at_once_never_lock_each_other_out(world: World, database: str) -> None:
+    """Groups of requests for the same people, in opposite orders, claimed and recorded at the same moment: every row
+    takes a millisecond, so that the statements certainly overlap."""
+    owner = await asyncpg.connect(database, server_settings={"search_path": "delivery"})
+    await owner.execute(SLOW_ROWS)
+    await owner.close()
+    release = await world.release(["push"])
+    keys = [f"customer:{n}" for n in range(60)]
+    for key in keys:
+        world.tokens.add(key, "push")
+    line = world.line()
+    rounds = 2
+    for _ in range(rounds):
+        cause = uuid7()
+        for part in range(4):
+            order = keys if part % 2 else keys[::-1]
+            envelope = requested(release, order, now(), cause=cause, part=part)
+            await world.ledger.accept([new_request(envelope, KEYRING)])
+        groups = [Group(Lane.BULK, await world.ledger.lease(Lane.BULK, (1, 1), 30.0), 0.0) for _ in range(4)]
+        prepared = [await prepare(line, group) for group in groups]
+        for one_ in prepared:
+            await route(line, one_, 0.0)
+        claimed = await asyncio.gather(*map(world.ledger.claim, prepared))
+        assert sum(len(made.messages) for made in claimed) == 60
+        results = [Result(m, Status.SENT, Reason.NONE, "ref") for made in claimed for m in made.messages]
+        finished = {r.message.row.id: r.message.row for r in results}
+        await asyncio.gather(*(world.ledger.record(order, []) for order in (results, results[::-1])))
+        await world.ledger.record([], list(finished.values()))
+    assert world.ledger.deadlocks == 0
+    assert await world.value("select sum(sent) || '/' || sum(skipped) from request") == f"{60 * rounds}/{180 * rounds}"
+    assert await world.value("select count(*) from request where settled_at is null") == 0
 
 
 def operations(world: World) -> PostgresOperations:
