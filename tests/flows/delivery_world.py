@@ -289,8 +289,9 @@ def requested(release: Release, keys: Sequence[str], now: datetime, **changes: A
 
 
 async def opened(dsn: str) -> Database:
-    """Open the ledger's pool, with the role and settings of production."""
+    """Open the ledger's pool, with the role and settings of production, and limits that no slow machine reaches."""
     database = Database(by_role(dsn, "delivery"), "delivery", max_size=12, server_settings=POOL_SETTINGS)
+    database.acquire_seconds = database.statement_timeout_seconds = 120.0
     await database.open()
     return database
 
