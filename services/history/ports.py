@@ -77,7 +77,8 @@ class Audit(Protocol):
     async def decisions(self, wanted: Search) -> list[Decision]:
         """Return decisions, newest event first, of these causes, this event or this order; the caller applies the rest.
 
-        With a recipient, only those about this recipient or about nobody: one event may have thousands of recipients.
+        With a recipient, only those about this recipient or about nobody, because one event may have thousands of
+        recipients; likewise with a communication.
         """
         ...
 

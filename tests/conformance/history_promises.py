@@ -203,6 +203,9 @@ class AuditPromises:
         for way in ways:
             found = await audit.decisions(search(**way, recipient=KIM, limit=2))
             assert [(d.communication, d.recipient) for d in found] == [("gift", KIM), ("parcel-shipped", None)], way
+            (refused,) = await audit.decisions(search(**way, communication="parcel-shipped", limit=1))
+            assert refused.communication == "parcel-shipped", way
+            assert await audit.decisions(search(**way, communication="parcel-shipped", recipient=KIM)) == [refused], way
             assert len(await audit.decisions(search(**way))) == 22, way
 
     async def test_an_event_without_a_communication_is_recorded_as_a_decision(self, audit: Audit) -> None:

@@ -80,7 +80,9 @@ async def test_an_event_for_hundreds_tells_each_recipients_own_story(world: Worl
         assert (answer["verdict"], answer["reason"]) == ("not_yet", "held"), asked
         stranger = await world.why(**asked, recipient="customer:stranger")
         assert (stranger["verdict"], stranger["lost_at"]) == ("no_trace", "decision"), asked
-    page = await world.timeline(order=ORDER, recipient=KIM)
+        other = await world.why(**asked, communication="gift")
+        assert (other["verdict"], other["reason"]) == ("not_sent", "condition_false"), asked
+    page = await world.timeline(order=ORDER, recipient=KIM, communication="parcel-shipped")
     assert [entry["recipient"] for entry in page["items"]] == [KIM, KIM]
     assert page["next_cursor"] is None
 
@@ -94,7 +96,7 @@ async def test_a_message_of_an_event_for_hundreds_has_its_decision(world: World)
 
 
 async def requested_for(world: World, recipients: list[str]) -> UUID:
-    """Record one event that requests a notification for each recipient; return the last one's id."""
+    """Record an event that requests a notification for each recipient, and no gift; return the last one's id."""
     cause = first_id_at(NOW)
     decisions = tuple(
         Decision(
@@ -107,7 +109,7 @@ async def requested_for(world: World, recipients: list[str]) -> UUID:
     )
     told = DecisionRecorded(
         cause_id=cause, event_id="e-1", event_type="parcel.shipped", event_source="shop", received_at=NOW,
-        decisions=decisions,
+        decisions=(*decisions, Decision(communication="gift", outcome="condition_false")),
     )  # fmt: skip
     await world.hear(told)
     return notification_id(cause, "parcel-shipped", recipients[-1])

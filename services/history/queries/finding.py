@@ -41,8 +41,7 @@ async def _of_message(timeline: Timeline, audit: Audit, question: Question) -> t
 
 async def _of_event(timeline: Timeline, audit: Audit, question: Question) -> tuple[list[Message], list[Decision]]:
     event = question.event or ""
-    wanted = Search(question.tenant, question.mode, recipient=question.recipient, event_id=event, limit=4 * NEWEST)
-    decisions = await audit.decisions(wanted)
+    decisions = await audit.decisions(question.search(limit=4 * NEWEST))
     causes = {decision.cause_id for decision in decisions}
     if not causes and (cause := uuid_of(event)) is not None:
         causes = {cause}

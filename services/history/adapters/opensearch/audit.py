@@ -20,7 +20,7 @@ from libs.telemetry import get_logger
 from services.history.adapters.opensearch import bulk, documents, installed, messages, schema
 from services.history.adapters.opensearch.bulk import Action
 from services.history.adapters.opensearch.documents import Entry, Owner
-from services.history.adapters.opensearch.records import ANY, OpenSearchRecords, either_of
+from services.history.adapters.opensearch.records import ANY, OpenSearchRecords, either_of, this_or_none
 from services.history.adapters.outage import Outage
 from services.history.domain.facts import Decision, Document
 from services.history.domain.search import AuditSearch, Group, Grouping, in_order
@@ -31,7 +31,6 @@ _SPILLED_AT_ONCE = 8
 _PROBE_SECONDS = 1
 _HELD_SECONDS = 3  # limit for a bulk that can be spilled: the relay waits for its subscriber
 _DRAIN_SECONDS = 30
-_ABOUT_NOBODY = {"bool": {"must_not": [{"exists": {"field": "recipient"}}]}}
 
 log = get_logger(__name__)
 
@@ -82,7 +81,9 @@ class OpenSearchAudit:
             return []
         before = {"range": {"cause": {"lt": str(wanted.before)}}} if wanted.before else None
         order = [{"cause": "desc"}, {"id": "asc"}, {"ordinal": "asc"}]
-        about = either_of({"term": {"recipient": wanted.recipient}}, _ABOUT_NOBODY) if wanted.recipient else None
+        about = [
+            this_or_none(name, value) for name in ("recipient", "communication") if (value := getattr(wanted, name))
+        ]
         query = _all(_owned(wanted, "decision"), ways[0], about, before)
         return [documents.decision_of(hit["_source"]) for hit in await self._search(query, order, wanted.limit)]
 

@@ -143,6 +143,11 @@ def either_of(*filters: dict[str, Any]) -> dict[str, Any]:
     return {"bool": {"should": list(filters), "minimum_should_match": 1}}
 
 
+def this_or_none(name: str, value: str) -> dict[str, Any]:
+    """Return a filter for documents whose field has this value or is absent."""
+    return either_of({"term": {name: value}}, {"bool": {"must_not": [{"exists": {"field": name}}]}})
+
+
 def _body(wanted: AuditSearch, limit: int) -> dict[str, Any]:
     return {"query": query_of(wanted), "sort": _ORDER, "size": limit + 1, "track_total_hits": False}
 
