@@ -6,6 +6,7 @@ import pytest
 
 from libs.contracts.outcomes import Lane, Mode, ReceiptKind, Status
 from libs.contracts.reasons import Reason
+from services.delivery.adapters.postgres.nonces import PostgresNonces
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.work import Group, Message, Result
 from services.delivery.loops.prepare import prepare
@@ -62,3 +63,11 @@ async def test_a_receipt_from_another_tenants_or_modes_sender_changes_nothing(
     assert await world.account(request) == {"recipients": 1, "sent": 1}
     assert await world.ledger.receive([about(message, ReceiptKind.FAILED)], (TENANT, Mode.LIVE)) == (1, 1)
     assert await world.account(request) == {"recipients": 1, "failed": 1}
+
+
+async def test_a_nonce_stays_with_its_first_body(world: World) -> None:
+    """Mailgun signs the token and the time, not the body: whoever saw one webhook could send others with its token."""
+    nonces = PostgresNonces(world.database)
+    bodies = (b"first", b"forged", b"forged", b"first")
+    assert [await nonces.bind("mailgun:1", "token", body, now()) for body in bodies] == [True, False, False, True]
+    assert await nonces.bind("mailgun:2", "token", b"other", now())
