@@ -140,9 +140,7 @@ async def test_a_hold_leaves_another_tenants_and_modes_work_alone(
 
 
 @pytest.mark.parametrize(("tenant", "mode"), [(TENANT, Mode.TEST), (2, Mode.LIVE)])
-async def test_a_hold_on_a_sender_spares_its_namesakes(
-    world: World, clock: FixedClock, tenant: int, mode: Mode
-) -> None:
+async def test_a_hold_on_a_sender_spares_namesakes(world: World, clock: FixedClock, tenant: int, mode: Mode) -> None:
     world.tokens.add("customer:1", "push")
     theirs = replace(hold(HoldKind.SENDER, "1", clock), tenant=tenant, mode=mode)
     await PostgresOperations(world.database, KEYRING).place(theirs, [])

@@ -112,9 +112,11 @@ async def test_a_loop_that_was_told_to_stop_is_no_reason_for_a_restart(
     answering: tuple[Any, httpx.AsyncClient],
 ) -> None:
     service, client = answering
-    stop, drained, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    stop, drained = asyncio.Event(), asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def quick(_: Any, told: asyncio.Event) -> None:
+        begun.set()
         await told.wait()
         ended.set()
 
@@ -123,6 +125,7 @@ async def test_a_loop_that_was_told_to_stop_is_no_reason_for_a_restart(
 
     object.__setattr__(service, "loops", {"quick": quick, "slow": slow})
     running = asyncio.create_task(service.run_loops(stop, (), {"quick", "slow"}.__contains__))
+    await begun.wait()
     stop.set()
     await ended.wait()
     await asyncio.sleep(0.05)  # nothing happens

@@ -280,3 +280,13 @@ async def test_links_and_forms_that_are_not_ours_are_refused(suite: Suite) -> No
 async def test_a_topic_in_a_page_is_text_and_not_markup(suite: Suite) -> None:
     answer = await suite.http.get(link(suite, topic="<script>alert(1)</script>"))
     assert "<script>" not in answer.text
+
+
+async def test_a_person_with_a_broken_link_reads_a_page_and_a_program_a_problem(suite: Suite) -> None:
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8", "accept-language": "de"}
+    page = await suite.http.get(link(suite)[:-2], headers=browser)
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "Link ist unvollständig" in page.text
+    assert "<form" not in page.text
+    program = await suite.http.get(link(suite)[:-2])
+    assert (program.status_code, program.headers["content-type"]) == (404, "application/problem+json")

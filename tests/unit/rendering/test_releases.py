@@ -71,10 +71,9 @@ def test_a_recipient_gets_the_nearest_locale(locale: str | None, gets: str) -> N
     assert release().render("t", locale, variables()).locale == gets
 
 
-def test_who_speaks_another_language_gets_the_tenants_though_english_exists() -> None:
-    assert [release(default="de-AT").render("t", locale, variables()).locale for locale in ("fr", None)] == [
-        "de-AT"
-    ] * 2
+@pytest.mark.parametrize("locale", ["fr", None])
+def test_who_speaks_another_language_gets_the_tenants_though_english_exists(locale: str | None) -> None:
+    assert release(default="de-AT").render("t", locale, variables()).locale == "de-AT"
 
 
 def test_a_locale_chain_ends_at_the_tenants_default() -> None:
