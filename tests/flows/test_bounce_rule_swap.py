@@ -164,6 +164,7 @@ async def test_the_rules_go_on_while_postgres_is_away(world: World, monkeypatch:
     await world.service.database.open()
 
 
+@pytest.mark.timeout(600)  # the compiler alone needs ten seconds of a processor, which a busy machine stretches
 async def test_one_database_over_all_takes_the_place_of_two(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     book = world.service.deps.rulebook
     made = await dress(world, "red", 0)
