@@ -31,6 +31,9 @@ from libs.web import add_routes, install_problem_handlers, problem_response
 log = get_logger(__name__)
 
 _LAST_WORDS_SECONDS = 5.0
+# longer than a caller keeps an idle connection (Go, and so a sidecar, 90 s; nginx 60 s; our clients 30 s): a request
+# that crosses with our close is lost
+_IDLE_SECONDS = 120
 _CUT_OFF = "Depesche is shutting down. Send the request again when it is back: what was accepted is deduplicated."
 
 
@@ -123,7 +126,7 @@ async def serve_http(app: ASGIApp, host: str, port: int, *, drain_seconds: float
     rest."""
     config = uvicorn.Config(
         _told(app), host=host, port=port, http=HttpProtocol, log_config=None, access_log=False,
-        timeout_graceful_shutdown=max(1, round(drain_seconds / 3)),
+        timeout_graceful_shutdown=max(1, round(drain_seconds / 3)), timeout_keep_alive=_IDLE_SECONDS,
     )  # fmt: skip
     server = _Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -135,5 +135,6 @@ class BusPromises:
     async def test_duplicate_deliveries_share_an_event_id(self, line: Line) -> None:
         columns = "event_id, type, source, subject, tenant, mode, lane, partition_key, payload, traceparent, entries"
         await line.publish(1, then=f"insert into outbox ({columns}) select {columns} from outbox")
-        await eventually(lambda: line.listener.numbers == [1, 1])
+        await eventually(lambda: len(line.listener.numbers) >= 2)  # a broker may deliver each of them again
+        assert set(line.listener.numbers) == {1}
         assert len({one.id for one in line.listener.taken}) == 1

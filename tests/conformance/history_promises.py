@@ -134,7 +134,10 @@ class TimelinePromises:
 
     async def test_erasure_removes_the_recipient_from_earlier_and_late_messages(self, timeline: Timeline) -> None:
         gone = [(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))]
+        receipt = msgspec.structs.replace(DELIVERED.data.receipts[0], detail="Kim has moved")
+        data = msgspec.structs.replace(DELIVERED.data, receipts=(receipt,))
         await timeline.record_messages([BACK])
+        await timeline.record_receipts([msgspec.structs.replace(DELIVERED, data=data)])
         await timeline.record_rejections([REFUSED])
         await timeline.forget(gone)
         await timeline.record_messages([SENT])
@@ -142,7 +145,7 @@ class TimelinePromises:
         assert await timeline.messages(search(address_key=address_key(b"h" * 32))) == []
         (message,) = await timeline.messages(search(message=MESSAGE))
         assert (message.recipient, message.address_key, len(message.transitions)) == (None, None, 2)
-        assert [r.text for r in message.rejections] == [""]
+        assert ([r.text for r in message.rejections], [r.detail for r in message.receipts]) == ([""], [None])
 
     async def test_what_providers_said_is_not_kept_if_it_arrives_after_the_erasure(self, timeline: Timeline) -> None:
         await timeline.record_messages([SENT])

@@ -233,6 +233,12 @@ async def pool_to(port: int, limits: Limits = PATIENT, connections: int = 1) -> 
         await pool.close()
 
 
+async def until(happened: Callable[[], object]) -> None:
+    """Wait for what neither side announces."""
+    while not happened():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
 async def send(pool: Pool, batch: Letters) -> list[Settled]:
     pool.add(batch)
     await batch.done

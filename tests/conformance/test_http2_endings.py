@@ -22,6 +22,7 @@ from tests.conformance.http2_peer import (
     peer,
     pool_to,
     send,
+    until,
 )
 
 HASTY = Limits(call_seconds=0.4, connect_seconds=0.3, ping_idle_seconds=0.1, ping_answer_seconds=0.2)
@@ -161,10 +162,9 @@ async def test_a_dead_connection_loses_only_the_calls_in_flight() -> None:
 async def test_a_healthy_idle_connection_is_retained() -> None:
     async with peer(Peer.serve) as (port, peers), pool_to(port, HASTY) as pool:
         assert await send(pool, letters(1)) == [ANSWER]
-        await asyncio.sleep(0.7)
+        await until(lambda: len(peers[0].pings) >= 3)
         assert await send(pool, letters(1)) == [ANSWER]
     assert len(peers) == 1
-    assert len(peers[0].pings) >= 3
     assert peers[0].farewell == ErrorCodes.NO_ERROR
 
 
@@ -175,7 +175,7 @@ async def test_the_pool_reconnects_after_a_server_closes_idle_connections() -> N
     async with peer(tired) as (port, peers), pool_to(port) as pool:
         for _ in range(5):
             assert await send(pool, letters(1)) == [ANSWER]
-            await asyncio.sleep(0.02)
+            await until(lambda: not pool._alive)
     assert len(peers) == 5
 
 
@@ -271,10 +271,10 @@ async def test_a_forgotten_batch_gets_no_outcome_and_frees_its_slots() -> None:
         server.handled |= set(server.resets)
         await server.serve()
 
-    async with peer(slow, {SettingCodes.MAX_CONCURRENT_STREAMS: 5}) as (port, _), pool_to(port) as pool:
+    async with peer(slow, {SettingCodes.MAX_CONCURRENT_STREAMS: 5}) as (port, peers), pool_to(port) as pool:
         gone = letters(100)
         pool.add(gone)
-        await asyncio.sleep(0.05)
+        await until(lambda: peers and len(peers[0].began) == 5)
         pool.forget(gone)
         assert await send(pool, letters(10)) == [ANSWER] * 10
         assert gone.settled == {}

@@ -34,7 +34,7 @@ KINDS = {Channel.PUSH: "fcm_token", Channel.EMAIL: "email", Channel.SMS: "phone"
 
 @pytest.fixture
 async def simulator(tmp_path: Path) -> AsyncIterator[Simulator]:
-    async with running(tmp_path, SimulatorSettings(retry_after_seconds=7, hang_seconds=3.0)) as started:
+    async with running(tmp_path, SimulatorSettings(retry_after_seconds=7, hang_seconds=30.0)) as started:
         yield started
 
 
@@ -176,7 +176,7 @@ async def test_outcomes_of_many_faulty_mails_add_up(tmp_path: Path, chunking: bo
     words = ["", "dead", "", "", "451", "blocked", "", "full", "dead-after-data", "", "invalid", "slow", ""] * 6
     words[20], words[40], words[60] = "timeout-accepted", "reset", "reset-accepted"
     mails = [message(Channel.EMAIL, f"u{n}{word and f'+fault.{word}'}@example.org") for n, word in enumerate(words)]
-    settings = SimulatorSettings(smtp_chunking=chunking, hang_seconds=3.0, slow_seconds=0.05)
+    settings = SimulatorSettings(smtp_chunking=chunking, hang_seconds=30.0, slow_seconds=0.05)
     async with running(tmp_path, settings) as simulator:
         outcomes = await send(sender_for(simulator, Channel.EMAIL), mails)
         accepted = [arrival.tag for arrival in simulator.exchange.arrivals._ring if arrival.outcome == "accepted"]

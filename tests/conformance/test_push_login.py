@@ -144,7 +144,7 @@ async def test_the_loop_is_never_blocked(private_key: str) -> None:
         waiting = asyncio.create_task(source.bearer())
         ticks = 0
         for _ in range(20):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.001)
             ticks += 1
         assert ticks == 20
         assert not waiting.done()

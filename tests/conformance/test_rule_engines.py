@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.bounce.adapters.engines import backtracking, compiled, compiled_beside
 from services.bounce.adapters.engines.composite import CompositeScan
-from services.bounce.adapters.engines.gaps import pieces_of, planned
+from services.bounce.adapters.engines.gaps import INSIDE, pieces_of, planned
 from services.bounce.adapters.engines.hyperscan import HyperscanScan
 from services.bounce.adapters.shipped_rules import shipped, shipped_parts
 from services.bounce.domain.rules.assembling import assemble
@@ -95,9 +95,10 @@ def test_texts_of_words_from_gap_phrases_match_identically(with_gaps: HyperscanS
 
 def test_thousands_of_phrases_with_gaps_compile_in_seconds() -> None:
     patterns = gapped(3_000)
+    assert sum(len(pieces_of(one)) > 1 for one in planned(patterns).expressions) == INSIDE
     began = time.process_time()
     HyperscanScan(patterns, "")
-    assert time.process_time() - began < 8  # unsplit, they take half a minute
+    assert time.process_time() - began < 20  # 4 s, on a busy machine 10; unsplit they take half a minute
 
 
 @settings(max_examples=150)

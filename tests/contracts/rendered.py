@@ -31,7 +31,7 @@ def rendered(overlay: str) -> tuple[dict[str, Any], ...]:
 def dev_secrets() -> tuple[dict[str, Any], ...]:
     """The output of the dev overlay's secrets.sh."""
     script = ROOT / "k8s" / "overlays" / "dev" / "secrets.sh"
-    ended = subprocess.run(["sh", script], capture_output=True, text=True, timeout=60, check=True)
+    ended = subprocess.run(["sh", script], capture_output=True, text=True, timeout=200, check=True)
     return tuple(yaml.safe_load_all(ended.stdout))
 
 

@@ -155,7 +155,7 @@ def test_the_ingress_routes_to_every_api_and_nothing_else() -> None:
 def prepared(tmp_path: Path) -> Path:
     (tmp_path / "compose").mkdir()
     (tmp_path / "compose/init.sh").write_text((ROOT / "compose/init.sh").read_text())
-    subprocess.run(["sh", "compose/init.sh"], cwd=tmp_path, check=True, capture_output=True, timeout=30)
+    subprocess.run(["sh", "compose/init.sh"], cwd=tmp_path, check=True, capture_output=True, timeout=200)
     return tmp_path
 
 
@@ -185,7 +185,7 @@ def test_init_files_are_private_and_ignored_by_git(prepared: Path) -> None:
 
 def test_init_overwrites_nothing(prepared: Path) -> None:
     before = {path: path.read_bytes() for path in prepared.rglob("*") if path.is_file()}
-    again = subprocess.run(["sh", "compose/init.sh"], cwd=prepared, capture_output=True, text=True, timeout=30)
+    again = subprocess.run(["sh", "compose/init.sh"], cwd=prepared, capture_output=True, text=True, timeout=200)
     assert again.returncode == 1
     assert "is there already" in again.stderr
     assert {path: path.read_bytes() for path in prepared.rglob("*") if path.is_file()} == before

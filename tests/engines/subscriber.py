@@ -47,7 +47,7 @@ class Subscriber:
         return Response(json.dumps({"statuses": statuses}), media_type="application/json")
 
 
-async def eventually(ask: Callable[[], Awaitable[Any]] | Callable[[], Any], seconds: float = 20.0) -> Any:
+async def eventually(ask: Callable[[], Awaitable[Any]] | Callable[[], Any], seconds: float = 100.0) -> Any:
     """Poll `ask` until its result is true, and return it."""
     deadline = time.monotonic() + seconds
     while True:

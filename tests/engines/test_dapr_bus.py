@@ -123,7 +123,7 @@ class TestDaprBus(BusPromises):
             )  # fmt: skip
             assert answer.status_code == 204
         look = f"select reason from dead_letter where convert_from(payload, 'utf8') like '%{marker}%'"
-        (letter,) = await eventually(lambda: line.ask(look), 60)
+        (letter,) = await eventually(lambda: line.ask(look))
         assert letter["reason"].startswith("unreadable")
         await line.publish(1)
         await eventually(lambda: 1 in line.listener.numbers)
@@ -138,7 +138,7 @@ def process(service: str, port: int, given: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         started.terminate()
-        assert started.wait(30) == 0
+        assert started.wait(120) == 0
 
 
 def suppression() -> Outgoing:

@@ -49,7 +49,7 @@ async def test_thirty_orders_pass_end_to_end(pooled: str, database: str, tmp_pat
             answers = [await why(suite, order=f"B-{n}") for n in numbers]
             return all(answer["verdict"] == "sent" and answer["messages"] for answer in answers)
 
-        await suite.eventually(told, 60)
+        await suite.eventually(told, 150)
         connection = await asyncpg.connect(database)
         sessions: list[Any] = await connection.fetch(
             "select usename, count(*) as n from pg_stat_activity where datname = current_database()"

@@ -53,7 +53,7 @@ class Shop:
             shown = (await self.intake.get("/v1/sources/erp")).json()
             return bool(shown["hearing"]["state"] == "heard")
 
-        await eventually(heard, 60)
+        await eventually(heard)
 
     async def publish(self, *messages: Any, **headers: str) -> None:
         raw = [one if isinstance(one, bytes) else exact_json.dumps(one) for one in messages]
@@ -77,7 +77,7 @@ class Shop:
         async def there() -> bool:
             return set(ids) <= (await self.bodies()).keys()
 
-        await eventually(there, 40)
+        await eventually(there)
 
     async def open_rejections(self) -> list[dict[str, Any]]:
         return list((await self.intake.get("/v1/rejections?state=open")).json()["items"])

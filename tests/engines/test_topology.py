@@ -20,7 +20,7 @@ from tests.flows.whole_suite import Suite, open_shop
 
 pytestmark = pytest.mark.timeout(600)  # thirty processes start
 
-_PATIENCE = 60.0
+_PATIENCE = 150.0
 _SERVICES = ("orders-notification-api", "orders-notification-worker", "delivery-worker", "history-worker")
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,14 +56,14 @@ class Town:
         os.kill(psutil.Process(postmaster).children()[0].pid, signal.SIGKILL)
 
     @asynccontextmanager
-    async def away(self, names: Sequence[str], seconds: float) -> AsyncIterator[Callable[[], bool]]:
-        """Kill them, and again after each restart, for so long; leaving the context waits for the end. Yields a
-        function that says whether the outage lasts."""
+    async def away(self, names: Sequence[str], seconds: float) -> AsyncIterator[None]:
+        """Kill them, and again after each restart, until the context is left and for so long at least."""
         commands = [psutil.Process(self.processes()[name]["pid"]).cmdline() for name in names]
         until = time.monotonic() + seconds
+        left = asyncio.Event()
 
         async def kept_away() -> None:
-            while time.monotonic() < until:
+            while time.monotonic() < until or not left.is_set():
                 for child in psutil.Process(self.command.pid).children():
                     with suppress(psutil.Error):
                         if child.cmdline() in commands:
@@ -71,8 +71,11 @@ class Town:
                 await asyncio.sleep(0.1)
 
         keeping = asyncio.create_task(kept_away())
-        yield lambda: time.monotonic() < until
-        await keeping
+        try:
+            yield
+        finally:
+            left.set()
+            await keeping
 
     async def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Query the suite's Postgres."""

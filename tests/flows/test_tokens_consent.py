@@ -227,6 +227,13 @@ async def test_one_click_acts_without_a_key_and_twice_is_once(suite: Suite, form
     assert [(s["message"], s["granted"], s["actor"]) for s in mine] == [("m.1", False, "recipient")]
 
 
+async def test_one_click_overrules_a_yes_from_a_clock_that_is_ahead(suite: Suite) -> None:
+    ahead = NOW + timedelta(seconds=50)
+    assert (await say(suite, channel="email", at=ahead.isoformat())).status_code == 200
+    assert (await suite.http.post(link(suite), data=ONE_CLICK)).status_code == 200
+    assert await consents(suite) == {"sms": True}
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [

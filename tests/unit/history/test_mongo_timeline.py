@@ -1,6 +1,5 @@
 """The timeline in MongoDB without a server: the commands for a real one, and the behaviour when none answers."""
 
-import asyncio
 import socket
 from typing import Any
 
@@ -75,11 +74,12 @@ async def test_without_a_server_writes_fail_fast() -> None:
         timeline = MongoTimeline(f"mongodb://127.0.0.1:{port}/h", retention_days=9, timeout_seconds=0.2)
         with pytest.raises(Unavailable):
             await timeline.record_messages([SENT])
-        started = asyncio.get_running_loop().time()
+        refused = []
         for _ in range(100):  # the relay waits for each: one timeout is enough
-            with pytest.raises(Unavailable):
+            with pytest.raises(Unavailable) as raised:
                 await timeline.record_messages([SENT])
-        assert asyncio.get_running_loop().time() - started < 100 * 0.2 / 2
+            refused.append(raised.value.detail)
+        assert refused.count("MongoDB did not answer a moment ago.") > 50  # all, unless the machine stops
         await timeline.aclose()
 
 

@@ -1,6 +1,5 @@
 """The audit in OpenSearch without a cluster: backpressure, outages, refusals."""
 
-import asyncio
 import json
 import socket
 from collections.abc import Sequence
@@ -101,8 +100,10 @@ async def test_without_a_cluster_callers_wait_for_one_timeout_at_most() -> None:
         nobody.bind(("127.0.0.1", 0))
         client = AsyncOpenSearch([f"http://127.0.0.1:{nobody.getsockname()[1]}"], timeout=0.3, max_retries=0)
         store = OpenSearchAudit(client, prefix="a")
-        async with asyncio.timeout(100 * 0.3 / 2):
-            for _ in range(100):
-                with pytest.raises(Unavailable):
-                    await store.record_documents(DOCUMENTS)
+        refused = []
+        for _ in range(100):
+            with pytest.raises(Unavailable) as raised:
+                await store.record_documents(DOCUMENTS)
+            refused.append(raised.value.detail)
+        assert refused.count("OpenSearch did not answer a moment ago.") > 50  # all, unless the machine stops
         await store.aclose()

@@ -83,12 +83,12 @@ async def test_an_invalid_item_fails_only_its_own_caller() -> None:
 
 async def test_a_cancelled_submission_is_not_written() -> None:
     writer = Writer()
-    queue = committer(writer, window_seconds=0.05)
+    queue = committer(writer, window_seconds=86_400.0, most=2)
     await asyncio.gather(queue.submit("first"), queue.submit("second"))
-    gone = asyncio.ensure_future(queue.submit("gone"))
-    await asyncio.sleep(0)
+    gone, last = (asyncio.ensure_future(queue.submit(item)) for item in ("gone", "last"))
+    await asyncio.sleep(0)  # both are waiting, and fill a batch, so that it does not wait for the window
     gone.cancel()
-    await queue.submit("last")
+    await last
     assert writer.batches == [["first", "second"], ["last"]]
 
 

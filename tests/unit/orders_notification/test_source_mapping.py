@@ -121,7 +121,7 @@ def test_what_a_mapping_of_many_expressions_reads_is_converted_once() -> None:
     expressions = {f"name{number}": "body.text + 'x'" for number in range(500)}
     started = time.process_time()
     events = outcome({"data": expressions}, [{"text": "a" * 70}] * 30).events
-    assert time.process_time() - started < 1  # 5 s, if each expression converts anew what all read
+    assert time.process_time() - started < 2  # 5 s, if each expression converts anew what all read
     assert events[0].data["name499"] == "a" * 70 + "x"
 
 

@@ -15,6 +15,8 @@ from libs.rendering.filters import bounded
 from libs.rendering.limits import LimitExceeded, RenderFailed
 from libs.rendering.text import Text, Wanted
 
+SECONDS = 2.0  # of CPU; the slowest takes 0.16, and a busy machine several times as long
+
 VARIABLES: dict[str, Any] = {
     "event": {
         "id": "e-1",
@@ -193,7 +195,7 @@ def test_a_bomb_is_stopped_early(source: str) -> None:
     with pytest.raises(LimitExceeded):
         text(source).render(variables)
 
-    assert time.process_time() - started < 0.4
+    assert time.process_time() - started < SECONDS
 
 
 @pytest.mark.parametrize(
@@ -226,7 +228,7 @@ def test_an_uncompilable_source_is_refused_quickly(source: str) -> None:
 
     assert refused.value.errors[0].pointer == "/part"
     assert refused.value.errors[0].detail
-    assert time.process_time() - started < 0.4
+    assert time.process_time() - started < SECONDS
 
 
 def test_equal_items_of_a_long_list_are_found_quickly() -> None:
@@ -236,7 +238,7 @@ def test_equal_items_of_a_long_list_are_found_quickly() -> None:
     made = text("{{ event.data.items | uniq | size }}").render({"event": {"data": {"items": items}}})
 
     assert made == "4995"
-    assert time.process_time() - started < 0.4
+    assert time.process_time() - started < SECONDS
 
 
 def test_control_characters_never_reach_a_phone() -> None:
