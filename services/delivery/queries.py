@@ -137,7 +137,8 @@ def _again(deps: Delivery, known: _Known, recipient: Recipient | None) -> Render
     if release.marketing and release.topic:
         links["unsubscribe"] = _unsubscribe(deps, row, about, (release.topic, slot))
     try:
-        text = planned.texts.render(row.locale, variables_of(body, slot, recipient, links))
+        variables = variables_of(body, slot, recipient, links, release.default_zone)
+        text = planned.texts.render(row.locale, variables)
     except RenderFailed as error:
         return RenderedAgain("differs", f"It no longer renders: {error.detail}")
     parts = {name: value for name, value in parts_of(text.content).items() if value}

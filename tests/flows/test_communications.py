@@ -11,6 +11,7 @@ import pytest
 from libs.contracts.outcomes import Mode
 from libs.service import Runtime
 from libs.service_client import Transport
+from services.delivery.adapters.releases import compiled
 from tests.flows.publishing_suite import PARCEL, PUSH, Suite, publishing_suite
 
 SCHEMA = {
@@ -51,6 +52,22 @@ async def test_a_release_holds_all_that_is_sent_and_its_locale_chain(suite: Suit
     assert template["locales"] == PUSH["locales"]
     assert template["fallbacks"]["de"] == ["de", "en"]
     assert (made["communication"], made["lane"], made["quiet_hours"]) == ("parcel", "transactional", "ignore")
+
+
+async def test_a_release_gives_delivery_the_tenants_locale_and_zone(suite: Suite) -> None:
+    await suite.published_template()
+    tenant = {"name": "Nordlicht", "default_locale": "de", "zone": "Europe/Vienna"}
+    assert (await suite.call("access", "PUT", "/v1/tenants/1", tenant, **{"if-match": "*"})).status_code == 200
+    made = await bundle(suite, (await suite.published_communication()).json())
+    release = compiled(made, 1, Mode.LIVE)
+    assert (release.default_locale, release.default_zone) == ("de", "Europe/Vienna")
+
+
+async def test_a_release_from_before_zones_were_in_it_is_still_sent(suite: Suite) -> None:
+    await suite.published_template()
+    made = await bundle(suite, (await suite.published_communication()).json())
+    del made["default_zone"]
+    assert compiled(made, 1, Mode.LIVE).default_zone is None
 
 
 async def test_a_new_template_version_changes_nothing_until_it_is_published_again(suite: Suite) -> None:

@@ -45,7 +45,10 @@ class TenantBody(BaseModel):
     model_config = example(TENANT)
     name: Name = Field(description="Unique within the installation.")
     default_locale: Locale = Field("en", description="Ends every locale chain: de-AT → de → this.")
-    zone: Zone = Field("UTC", description="Time zone (tz database) of recipients without one.")
+    zone: Zone = Field(
+        "UTC",
+        description="Time zone (tz database) of times in texts, for recipients without one.",
+    )
 
 
 class TenantShown(TenantBody):

@@ -110,6 +110,7 @@ def compiled(bundle: Any, tenant: int, mode: Mode) -> Release:
             topic=bundle.get("topic"),
             obeys_quiet_hours=bundle.get("quiet_hours") == "obey",
             default_locale=bundle["default_locale"],
+            default_zone=bundle.get("default_zone"),
             plan=plan,
             channels=tuple(sorted({planned.channel.word for step in plan for planned in step.channels})),
         )

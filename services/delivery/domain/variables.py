@@ -7,7 +7,9 @@ from services.delivery.domain.bodies import Body, Slot
 from services.delivery.domain.planning import Recipient
 
 
-def variables_of(body: Body, slot: Slot, recipient: Recipient, links: Mapping[str, str]) -> dict[str, Any]:
+def variables_of(
+    body: Body, slot: Slot, recipient: Recipient, links: Mapping[str, str], default_zone: str | None
+) -> dict[str, Any]:
     """Return the variables, the same for sending and for rendering again."""
     variables: dict[str, Any] = {
         "event": body.event or {},
@@ -16,7 +18,7 @@ def variables_of(body: Body, slot: Slot, recipient: Recipient, links: Mapping[st
             "first_name": recipient["first_name"],
             "last_name": recipient["last_name"],
             "locale": recipient["locale"],
-            "zone": recipient["zone"],
+            "zone": recipient["zone"] or default_zone,
             "attributes": recipient["attributes"],
         },
         "links": links,

@@ -216,7 +216,8 @@ class _Preparing:
             message.unsubscribe_url = self._unsubscribe(message, release.topic, target)
             links = {"unsubscribe": message.unsubscribe_url}
         try:
-            text = texts.render(message.locale, variables_of(who.body, who.slot, recipient, links))
+            variables = variables_of(who.body, who.slot, recipient, links, release.default_zone)
+            text = texts.render(message.locale, variables)
         except RenderFailed as error:
             message.status, message.reason, message.detail = Status.SKIPPED, error.reason, error.detail
             return

@@ -26,11 +26,11 @@ class HttpNeighbours:
 
     async def tenant_and_topics(
         self, principal: Principal, topics: Sequence[str]
-    ) -> tuple[str, Mapping[str, Mapping[str, Any]], Mapping[str, Sequence[str]]]:
+    ) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]], Mapping[str, Sequence[str]]]:
         answer = await self.access_client.post(
             "/v1/topics:resolve", {"topics": list(topics)}, tenant=principal.tenant, mode=principal.mode
         )
-        return answer["tenant"]["default_locale"], answer["topics"], answer.get("near", {})
+        return answer["tenant"], answer["topics"], answer.get("near", {})
 
     async def senders(self, principal: Principal, numbers: Sequence[int]) -> Mapping[int, str]:
         body = {"numbers": list(numbers)}

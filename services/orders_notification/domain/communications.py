@@ -118,12 +118,13 @@ class ReleaseHead:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What publishing found in the other services: templates and topics by name, the tenant's default locale, the
-    channel of each sender by number."""
+    """What publishing found in the other services: templates and topics by name, the tenant's default locale
+    and zone, the channel of each sender by number."""
 
     templates: Mapping[str, Mapping[str, Any]]
     topics: Mapping[str, Mapping[str, Any]]
     default_locale: str
+    default_zone: str
     schema: Mapping[str, Any] | None  # of the event type
     senders: Mapping[int, str] = field(default_factory=dict)
     near_topics: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of a name that is no topic
@@ -249,6 +250,7 @@ def bundle_of(communication: Communication, around: Surroundings, owner: tuple[i
         "expiry_seconds": definition.expiry_seconds,
         "quiet_hours": definition.effective_quiet_hours,
         "default_locale": around.default_locale,
+        "default_zone": around.default_zone,
         "plan": plain(definition)["plan"],
         "templates": {name: _bundled(around.templates[name], around) for name in definition.templates()},
     }

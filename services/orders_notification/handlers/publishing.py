@@ -158,10 +158,10 @@ async def _surroundings(
 ) -> Surroundings:
     templates = await deps.neighbours.templates(principal, definition.templates())
     wanted = [definition.topic] if definition.topic else []
-    locale, topics, near = await deps.neighbours.tenant_and_topics(principal, wanted)
+    tenant, topics, near = await deps.neighbours.tenant_and_topics(principal, wanted)
     named = definition.senders()
     senders = await deps.neighbours.senders(principal, named) if named else {}
-    return Surroundings(templates, topics, locale, schema, senders, near)
+    return Surroundings(templates, topics, tenant["default_locale"], tenant["zone"], schema, senders, near)
 
 
 @dataclass(frozen=True, slots=True)

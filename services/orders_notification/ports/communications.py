@@ -48,8 +48,8 @@ class Neighbours(Protocol):
     async def templates(self, principal: Principal, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]: ...
     async def tenant_and_topics(
         self, principal: Principal, topics: Sequence[str]
-    ) -> tuple[str, Mapping[str, Mapping[str, Any]], Mapping[str, Sequence[str]]]:
-        """Return the tenant's default locale, the topics that exist, and for each other name the topics like it."""
+    ) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]], Mapping[str, Sequence[str]]]:
+        """Return the tenant (`default_locale`, `zone`), the topics that exist, and for each other name those near it."""
         ...
 
     async def senders(self, principal: Principal, numbers: Sequence[int]) -> Mapping[int, str]:

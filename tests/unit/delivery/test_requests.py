@@ -84,24 +84,34 @@ def somebody(**changes: Any) -> Recipient:
     return Recipient(**(fields | {"attributes": {}, "quiet_hours": None, "consents": {}, "addresses": []} | changes))
 
 
-def seen_by_texts(recipient: Recipient, event: dict[str, Any]) -> dict[str, Any]:
+def seen_by_texts(recipient: Recipient, event: dict[str, Any], default_zone: str | None = None) -> dict[str, Any]:
     request = new_request(requested(1, event=event), KEYRING)
     body = Body(KEYRING, request.id, request.body)
     slot = body.slot(0)
     assert slot is not None
-    return variables_of(body, slot, recipient, {})
+    return variables_of(body, slot, recipient, {}, default_zone)
 
 
 def test_texts_see_every_field_of_the_recipient_that_publishing_allows() -> None:
     assert seen_by_texts(somebody(), {})["recipient"].keys() == RECIPIENT_FIELDS
 
 
-@pytest.mark.parametrize(("zone", "reads"), [("Asia/Tokyo", "07:30"), ("Europe/Vienna", "23:30"), (None, "22:30")])
-def test_a_message_that_is_sent_shows_the_recipients_time(zone: str | None, reads: str) -> None:
+@pytest.mark.parametrize(
+    ("zone", "tenants", "reads"),
+    [
+        ("Asia/Tokyo", None, "07:30"),
+        ("Asia/Tokyo", "Europe/Vienna", "07:30"),
+        (None, "Europe/Vienna", "23:30"),
+        (None, None, "22:30"),
+    ],
+)
+def test_a_message_that_is_sent_shows_the_recipients_time_or_the_tenants(
+    zone: str | None, tenants: str | None, reads: str
+) -> None:
     text = "{{ event.data.at | date: '%H:%M' }}"
     templates = {"t": {"channel": "sms", "locales": {"de": {"text": text}}}}
     release = compile_release({"default_locale": "de", "templates": templates})
-    seen = seen_by_texts(somebody(zone=zone), {"data": {"at": "2026-02-28T22:30:00Z"}})
+    seen = seen_by_texts(somebody(zone=zone), {"data": {"at": "2026-02-28T22:30:00Z"}}, tenants)
     assert release.render("t", "de-AT", seen).content == SmsContent(reads)
 
 

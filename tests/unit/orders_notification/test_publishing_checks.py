@@ -34,7 +34,7 @@ PUSH = {"channel": "push", "version": 3, "locales": {"en": {"title": "T", "body"
 
 
 def around(**changes: Any) -> Surroundings:
-    return replace(Surroundings({"parcel.push": PUSH}, {}, "en", SCHEMA), **changes)
+    return replace(Surroundings({"parcel.push": PUSH}, {}, "en", "UTC", SCHEMA), **changes)
 
 
 @pytest.mark.parametrize(
