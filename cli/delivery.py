@@ -137,7 +137,7 @@ def _counts(counts: dict[str, int], names: Iterable[str]) -> list[Text]:
 
 
 def _waiting(found: dict[str, Any]) -> Table:
-    made = Table(title="Waiting now", title_justify="left", box=None, show_header=False, pad_edge=False)
+    made = Table(title="Waiting now, all tenants", title_justify="left", box=None, show_header=False, pad_edge=False)
     made.add_column(style="dim")
     made.add_column(justify="right")
     for lane, count in found["backlog"].items():
@@ -145,7 +145,7 @@ def _waiting(found: dict[str, Any]) -> Table:
     late = found["oldest_due_seconds"]
     made.add_row("oldest due for", Text(f"{late:,} s", style="red" if late > _LATE_SECONDS else ""))
     made.add_row("held chunks", Text(f"{found['held_chunks']:,}", style="yellow" if found["held_chunks"] else ""))
-    made.add_row("unsettled requests", f"{found['open_requests']:,} of {found['requests']:,}")
+    made.add_row("unsettled requests, this tenant", f"{found['open_requests']:,} of {found['requests']:,}")
     made.add_row("unpublished events", f"{found['outbox']:,}, the oldest for {found['outbox_lag_seconds']:,} s")
     return made
 

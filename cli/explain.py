@@ -18,6 +18,7 @@ from libs import exact_json
 _STYLES = {"sent": "green", "sent_twice": "yellow", "not_yet": "cyan", "unknown": "magenta", "no_trace": "magenta"}
 _ABOUT = ("communication", "recipient", "order")
 _OTHER = ("at", "communication", "recipient", "order", "verdict", "sentence")
+_MOST = 1_000  # messages of a page
 _ACTION = ("at", "actor", "action", "object", "note")
 
 Recipient = Annotated[str | None, typer.Option(help="customer:4711 or installation:<id>.")]
@@ -60,7 +61,7 @@ def timeline(
     message: Message = None,
     communication: Communication = None,
     address: Address = None,
-    limit: Annotated[int, typer.Option(help="Maximum number of messages, the newest ones.", min=1, max=1000)] = 50,
+    limit: Annotated[int, typer.Option(help="Maximum number of messages, the newest ones.", min=1, max=_MOST)] = 50,
 ) -> None:
     """Show everything that happened to a recipient, an order, a message or an address, in order of time."""
     question = {"recipient": recipient, "order": order, "message": message, "address": address}
@@ -71,7 +72,8 @@ def timeline(
     if not page.get("complete", True):
         session.say("[yellow]Decisions and other events are missing: their store is unavailable.[/]")
     if page.get("next_cursor"):
-        session.say(f"[dim]There are older messages: --limit {min(limit * 4, 1000)} shows more.[/]")
+        more = f"--limit {min(limit * 4, _MOST)} shows more" if limit < _MOST else "narrow the question to see them"
+        session.say(f"[dim]There are older messages: {more}.[/]")
 
 
 def actions(

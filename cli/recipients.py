@@ -12,7 +12,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from cli.api import Content, at
-from cli.errors import UsageError
+from cli.errors import ProblemAnswer, UsageError
 from cli.exits import Exit
 from cli.output import as_json, facts, safe, table
 from cli.progress import importing
@@ -211,8 +211,20 @@ def erase(
         if session.as_json or not session.out.is_terminal:
             raise UsageError("Erasing cannot be undone.", hint="Confirm with --yes.")
         typer.confirm(f"Erase {key} permanently?", abort=True)
+    known = _is_known(session, key)
     session.api.delete(_at(key))
-    session.give({"key": key, "erased": True}, lambda _: f"{safe(key)} is erased; the other services follow. {_NOTES}")
+    done = f"{safe(key)} is erased; the other services follow."
+    if not known:  # misspelt, or erased before; what names the key elsewhere is erased all the same
+        done = f"There was no recipient {safe(key)}: check the key. The other services erase what they have under it."
+    session.give({"key": key, "erased": True, "known": known}, lambda _: f"{done} {_NOTES}")
+
+
+def _is_known(session: Session, key: str) -> bool:
+    try:
+        session.api.get(_at(key))
+    except ProblemAnswer as problem:
+        return problem.exit_code is not Exit.NOT_FOUND  # an API key that may erase need not be able to read
+    return True
 
 
 def _at(key: str) -> str:

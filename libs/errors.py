@@ -28,6 +28,11 @@ class FieldError:
     pointer: str
     detail: str
 
+    @property
+    def told(self) -> str:
+        """The reason with its place, for where nothing else shows the place."""
+        return f"{self.pointer}: {self.detail}" if self.pointer else self.detail
+
 
 class DepescheError(Exception):
     """Base of all errors that we raise on purpose."""

@@ -34,6 +34,7 @@ class HttpProtocol(HttpToolsProtocol):
     patience_seconds = 60.0
     head_bytes = 65_536
     look_seconds = 15.0  # one timer per connection; one per request would cost thousands
+    linger_seconds = 2.0  # for a client that still sends what we have refused
 
     _owed = True  # the client has not finished what it began; connecting counts as a beginning
     _in_body = False
@@ -44,6 +45,7 @@ class HttpProtocol(HttpToolsProtocol):
     _around = 0  # bytes received after the head, without the body's own
     _body = 0
     _look: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -56,6 +58,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._begun = True
         if self._in_body:
             self._since = self.loop.time()
@@ -95,7 +99,7 @@ class HttpProtocol(HttpToolsProtocol):
         return self._in_body and self._around > self.head_bytes + _FRAMES_PER_BYTE * self._body
 
     def _look_again(self) -> None:
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         if not self._owed or self.flow.read_paused or self._still_answering():
             self._since = self.loop.time()  # we are not waiting for the client
@@ -124,4 +128,19 @@ class HttpProtocol(HttpToolsProtocol):
             "connection: close",
         )
         self.transport.write("\r\n".join((*lines, "", "")).encode() + body)
-        self.transport.close()
+        self._refused = True
+        if self.pipeline or not self.transport.can_write_eof():  # an earlier request may still be writing its answer
+            self.transport.close()
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Ends our side only: closing while bytes arrive resets the connection, and the client loses the answer.
+
+        Source: RFC 9112, 9.6."""
+        if self.cycle is not None:  # its request is refused; it must not write after our end
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self.loop.call_later(self.linger_seconds, self.transport.close)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlencode
 
 import msgspec
@@ -158,15 +158,18 @@ class ServiceClient:
     transport: Transport
     _made: dict[tuple[int, int], tuple[float, bytes]] = field(default_factory=dict)
 
-    async def post(self, path: str, body: Any, *, tenant: int, mode: Mode, timeout: float = 5.0) -> Any:
-        """POST JSON (an object, or bytes already encoded) and return the decoded response. Deadline in seconds.
+    default_seconds: ClassVar[float] = 5.0
+
+    async def post(self, path: str, body: Any, *, tenant: int, mode: Mode, timeout: float | None = None) -> Any:
+        """POST JSON (an object, or bytes already encoded) and return the decoded response. `timeout`: seconds; None:
+        `default_seconds`.
 
         Raises Unavailable on a timeout, 5xx or 429, otherwise the error that the problem document describes."""
         raw = body if isinstance(body, bytes) else exact_json.dumps(body)
         return await self._call(Call("POST", path, "", self._headers(tenant, mode), raw), timeout)
 
     async def get(
-        self, path: str, query: dict[str, Any] | None = None, *, tenant: int, mode: Mode, timeout: float = 5.0
+        self, path: str, query: dict[str, Any] | None = None, *, tenant: int, mode: Mode, timeout: float | None = None
     ) -> Any:
         """GET; see post."""
         pairs = {name: value for name, value in (query or {}).items() if value is not None}
@@ -182,7 +185,8 @@ class ServiceClient:
         traceparent = current_traceparent()
         return (*headers, (b"traceparent", traceparent.encode())) if traceparent else headers
 
-    async def _call(self, call: Call, timeout: float) -> Any:
+    async def _call(self, call: Call, timeout: float | None) -> Any:
+        timeout = self.default_seconds if timeout is None else timeout
         try:
             async with asyncio.timeout(timeout):
                 status, raw = await self.transport(call)

@@ -248,7 +248,8 @@ def _compiled(text: str) -> tuple[Any, list[str]]:
 
 
 def _shortened(message: str) -> str:
-    return message.split(" expecting {")[0].replace("'<EOF>'", "its end").strip().rstrip(".")[:200]
+    shorter = message.split(" expecting {")[0].replace("mismatched input '<EOF>'", "it ends too early")
+    return shorter.replace("'<EOF>'", "its end").strip().rstrip(".")[:200]
 
 
 def _unknown(roots: set[str], variables: Collection[str]) -> list[str]:

@@ -28,8 +28,8 @@ def explained(error: BaseException, source: str) -> str:
             return f"{shown!r} reads past the end of a list."
         case TypeError():
             return (
-                f"{shown!r} combines types that do not match, or reads a field of null or of a text; "
-                "convert with int(), double() or string(), guard null with != null."
+                f"{shown!r} combines types that do not match, or reads a field of null, of a text or of a list; "
+                "convert with int(), double() or string(), guard null with != null, read a list's first item with [0]."
             )
         case _:
             return f"{shown!r} failed: {_said(str(error))}."

@@ -53,7 +53,8 @@ def _money(tag: str, value: Any, currency: Any = None, locale: Any = None) -> st
     if _is_nothing(value):
         return ""
     if not isinstance(currency, str) or currency.upper() not in _currencies():
-        raise FilterArgumentError(NO_CURRENCY, token=None)
+        unknown = f"{str(currency)[:40]!r} is not the code of a currency; send one like EUR"
+        raise FilterArgumentError(unknown if currency and isinstance(currency, str) else NO_CURRENCY, token=None)
     return _money_text(str(number(value)), currency.upper(), locale if isinstance(locale, str) else tag)
 
 

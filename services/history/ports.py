@@ -74,7 +74,12 @@ class Audit(Protocol):
 
     async def record_documents(self, documents: Sequence[Document]) -> None: ...
 
-    async def decisions(self, wanted: Search) -> list[Decision]: ...
+    async def decisions(self, wanted: Search) -> list[Decision]:
+        """Return decisions, newest event first, of these causes, this event or this order; the caller applies the rest.
+
+        With a recipient, only those about this recipient or about nobody: one event may have thousands of recipients.
+        """
+        ...
 
     async def documents(self, wanted: Search) -> list[Document]: ...
 

@@ -134,7 +134,10 @@ class TimelinePromises:
 
     async def test_erasure_removes_the_recipient_from_earlier_and_late_messages(self, timeline: Timeline) -> None:
         gone = [(1, Mode.LIVE, KIM, NOON + timedelta(hours=1))]
+        receipt = msgspec.structs.replace(DELIVERED.data.receipts[0], detail="Kim has moved")
+        data = msgspec.structs.replace(DELIVERED.data, receipts=(receipt,))
         await timeline.record_messages([BACK])
+        await timeline.record_receipts([msgspec.structs.replace(DELIVERED, data=data)])
         await timeline.record_rejections([REFUSED])
         await timeline.forget(gone)
         await timeline.record_messages([SENT])
@@ -142,7 +145,7 @@ class TimelinePromises:
         assert await timeline.messages(search(address_key=address_key(b"h" * 32))) == []
         (message,) = await timeline.messages(search(message=MESSAGE))
         assert (message.recipient, message.address_key, len(message.transitions)) == (None, None, 2)
-        assert [r.text for r in message.rejections] == [""]
+        assert ([r.text for r in message.rejections], [r.detail for r in message.receipts]) == ([""], [None])
 
     async def test_what_providers_said_is_not_kept_if_it_arrives_after_the_erasure(self, timeline: Timeline) -> None:
         await timeline.record_messages([SENT])
@@ -188,6 +191,19 @@ class AuditPromises:
                 assert await audit.decisions(search(**way, **stranger)) == [], (way, stranger)
         (mine,) = await audit.decisions(search(recipient=KIM))
         assert (mine.notification_id, mine.event_type, mine.event_source) == (NOTIFICATION, "parcel.shipped", "shop")
+
+    async def test_of_an_event_with_many_recipients_only_what_concerns_the_one_asked_about_is_found(
+        self, audit: Audit
+    ) -> None:
+        others = [Decision(communication="gift", outcome="requested", recipient=f"customer:{n}") for n in range(20)]
+        last = Decision(communication="gift", outcome="requested", recipient=KIM, notification_id=NOTIFICATION)
+        nobody = Decision(communication="parcel-shipped", outcome="condition_false")
+        await audit.record_decisions([decided(*others, last, nobody)])
+        ways: list[dict[str, Any]] = [{"subject": "A-1042"}, {"event_id": "e-1"}, {"causes": (CAUSE,)}]
+        for way in ways:
+            found = await audit.decisions(search(**way, recipient=KIM, limit=2))
+            assert [(d.communication, d.recipient) for d in found] == [("gift", KIM), ("parcel-shipped", None)], way
+            assert len(await audit.decisions(search(**way))) == 22, way
 
     async def test_an_event_without_a_communication_is_recorded_as_a_decision(self, audit: Audit) -> None:
         await audit.record_decisions([decided()])

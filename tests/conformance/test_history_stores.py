@@ -76,6 +76,10 @@ async def test_new_week_partitions_take_over_existing_rows_and_old_ones_are_drop
     assert len(await timeline.messages(search(recipient=KIM))) == 1
     assert "transition_20270301" in await days.keep(NOON + timedelta(days=37), 3, 30)
     assert await timeline.messages(search(recipient=KIM)) == []
+    await timeline.record_messages([SENT])  # delivered again, after its week is gone
+    await days.keep(NOON + timedelta(days=37), 3, 30)
+    async with database.acquire() as connection:
+        assert await connection.fetchval("select count(*) from transition") == 0, "it names a customer"
 
 
 async def test_erasure_during_a_write_leaves_no_recipient_in_its_rows(

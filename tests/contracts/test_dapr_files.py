@@ -1,7 +1,6 @@
 """Dapr's files agree with the topology, the contracts, the SUBSCRIPTIONS tables and the code."""
 
 import ast
-import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +19,12 @@ from libs.messaging.delivering import HANDLER_SECONDS
 from libs.messaging.routes import MOST_MESSAGES, Intake
 from libs.openapi import routes_of
 from libs.service import Service
-from libs.service_client import ServiceClient
 from libs.suite import SuiteSettings
 from services.__main__ import build
 from services.delivery.settings import DeliverySettings
 from services.history.settings import HistorySettings
 from services.topology import PROGRAMS, Program
+from tests.conftest import SHIPPED_CALL_SECONDS
 
 ROOT = Path(__file__).parents[2]
 DAPR = ROOT / "dapr"
@@ -179,7 +178,7 @@ def test_every_called_service_has_a_timeout_retries_and_a_breaker(resiliency: An
     assert called == {path for paths in allowed().values() for _, path in paths} - {"/v1/keys:verify"}
     apps = resiliency["targets"]["apps"]
     callers_wait = max(
-        inspect.signature(ServiceClient.post).parameters["timeout"].default,
+        SHIPPED_CALL_SECONDS,
         DeliverySettings().resolve_timeout_seconds,
         HistorySettings().ask_seconds,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,7 +29,8 @@ class Broker:
         self.answers: list[tuple[int, bytes]] = []
         self.batches: list[list[dict[str, Any]]] = []
         self.tokens: set[str | None] = set()
-        self.seconds = 0.0
+        self.free = threading.Event()  # while it is not set, no answer comes
+        self.free.set()
 
     def application(self) -> FastAPI:
         app = FastAPI()
@@ -38,13 +40,13 @@ class Broker:
     async def take(self, topic: str, request: Request) -> Response:
         self.tokens.add(request.headers.get("dapr-api-token"))
         self.batches.append(await request.json())
-        await asyncio.sleep(self.seconds)
+        await asyncio.to_thread(self.free.wait)
         status, body = self.answers.pop(0) if self.answers else (204, b"")
         return Response(body, status_code=status)
 
 
 @asynccontextmanager
-async def relay_to(line: Line, url: str, seconds: float = 5.0) -> AsyncIterator[DaprRelay]:
+async def relay_to(line: Line, url: str, seconds: float = 60.0) -> AsyncIterator[DaprRelay]:
     relay = DaprRelay(line.publisher, (), sidecar=Sidecar(url, **TOKENS), seconds=seconds)
     try:
         yield relay

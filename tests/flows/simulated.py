@@ -12,6 +12,7 @@ import httpx
 from services.simulator.app import Simulator
 from services.simulator.ports import HttpProtocol, Scope
 from services.simulator.settings import SimulatorSettings
+from tests.engines.subscriber import eventually
 
 ACCOUNT, TOKEN = "AC123", "secret-token"
 
@@ -23,12 +24,10 @@ def settings(**changed: Any) -> SimulatorSettings:
 
 
 @asynccontextmanager
-async def calling(simulator: Simulator, seconds: float = 1.0) -> AsyncIterator[httpx.AsyncClient]:
+async def calling(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client for everything it simulates, over HTTP/2 if there is TLS."""
     context = ssl.create_default_context(cafile=simulator.endpoints.fcm_ca)
-    async with httpx.AsyncClient(
-        http2=True, verify=context, timeout=httpx.Timeout(seconds, connect=10.0), trust_env=False
-    ) as client:
+    async with httpx.AsyncClient(http2=True, verify=context, timeout=120, trust_env=False) as client:
         yield client
 
 
@@ -40,6 +39,17 @@ async def push(simulator: Simulator, client: httpx.AsyncClient, token: str, tag:
     message = {"token": token, "notification": {"title": "Hi"}, "android": {"notification": {"tag": tag}}}
     url = f"{simulator.endpoints.fcm_url}/v1/projects/shop/messages:send"
     return await client.post(url, headers={"authorization": "Bearer t"}, json={"message": message, **more})
+
+
+async def give_up_on(simulator: Simulator, client: httpx.AsyncClient, token: str, tag: str = "n.1") -> None:
+    """Send a push that is left open; give up once the simulator has taken it or lost it."""
+    tally = simulator.exchange.tallies["push"]
+    before = tally.calls
+    call = asyncio.create_task(push(simulator, client, token, tag))
+    await eventually(lambda: tally.calls > before, 120)
+    assert not call.done()
+    call.cancel()
+    await asyncio.wait([call])
 
 
 async def sms(simulator: Simulator, client: httpx.AsyncClient, to: str, **form: str) -> Any:
@@ -68,7 +78,7 @@ class Heard:
 
 
 async def heard_until(heard: Heard, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while len(heard.calls) < count:
             heard.arrived.clear()
             await heard.arrived.wait()

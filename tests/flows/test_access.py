@@ -17,6 +17,10 @@ from services.access.app import create_service, ensure_first
 from tests.flows.access_suite import Suite, suite_over
 
 _WAITING = "select exists (select from pg_locks where not granted)"
+_TOPIC_OF_ANOTHER = """
+insert into access.topic (tenant, mode, name, category, description, active, changed_at)
+select 1, mode, 'news', 1, 'theirs', true, now() from access.api_key where id = $1
+"""
 
 
 @pytest.fixture
@@ -86,6 +90,15 @@ async def test_a_topic_is_edited_by_version(suite: Suite) -> None:
     assert (done.status_code, done.headers["etag"], done.json()["active"]) == (200, '"2"', False)
 
 
+async def test_a_tenant_is_edited_by_version(suite: Suite) -> None:
+    body = {"name": "Nordlicht", "default_locale": "de", "zone": "Europe/Vienna"}
+    assert (await suite.call("PUT", "/v1/tenants/1", body)).status_code == 428
+    assert (await suite.call("PUT", "/v1/tenants/1", body, if_match='"7"')).status_code == 412
+    assert (await suite.call("GET", "/v1/tenants/1")).json()["name"] == "default"
+    done = await suite.call("PUT", "/v1/tenants/1", body, if_match='"1"')
+    assert (done.status_code, done.headers["etag"]) == (200, '"2"')
+
+
 async def test_a_topics_category_stays_because_consents_hang_on_it(suite: Suite) -> None:
     await suite.call("PUT", "/v1/topics/news", {"category": "marketing"})
     answer = await suite.call("PUT", "/v1/topics/news", {"category": "transactional"}, if_match="*")
@@ -114,6 +127,25 @@ async def test_topics_of_test_and_live_are_apart(suite: Suite) -> None:
     await suite.call("PUT", "/v1/topics/trial", {"category": "marketing"}, key=suite.test)
     assert (await suite.call("GET", "/v1/topics/trial")).status_code == 404
     assert (await suite.call("GET", "/v1/topics/trial", key=suite.test)).status_code == 200
+    client = suite.runtime.client("orders-notification", "access")
+    for mode, known in ((Mode.LIVE, False), (Mode.TEST, True)):
+        answer = await client.post("/v1/topics:resolve", {"topics": ["trial"]}, tenant=1, mode=mode)
+        assert ("trial" in answer["topics"]) is known, "published in one mode, it would have consents in the other only"
+
+
+async def test_of_two_who_create_a_topic_at_the_same_moment_one_is_told(suite: Suite) -> None:
+    other = await asyncpg.connect(suite.runtime.dsn_of("access"))
+    try:
+        async with other.transaction():
+            await other.execute(_TOPIC_OF_ANOTHER, suite.live.split("_")[2])
+            second = asyncio.create_task(suite.call("PUT", "/v1/topics/news", {"category": "marketing"}))
+            while not second.done() and not await other.fetchval(_WAITING):  # noqa: ASYNC110 - Postgres sets no event
+                await asyncio.sleep(0.01)
+    finally:
+        await other.close()
+    assert (await second).status_code == 409
+    topic = (await suite.call("GET", "/v1/topics/news")).json()
+    assert (topic["category"], topic["description"]) == ("transactional", "theirs")
 
 
 async def test_publishing_asks_for_tenant_and_topics_in_one_call(suite: Suite) -> None:

@@ -35,10 +35,24 @@ ROOT = Path(__file__).parents[2]
 NOWHERE = "postgresql://postgres@127.0.0.1:9/none"
 
 
+_KEPT: list[socket.socket] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kept_ports() -> Iterator[None]:
+    yield
+    while _KEPT:
+        _KEPT.pop().close()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody else is given before its program listens there, which may take seconds. The program can
+    bind it beside our socket, because both allow that and ours does not listen."""
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    _KEPT.append(kept)
+    return int(kept.getsockname()[1])
 
 
 @dataclass
@@ -55,7 +69,7 @@ class Alone:
         self.headers = {"authorization": f"Internal {token}"}
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers=headers, timeout=5, verify=False)
+        return httpx.get(self.url + path, headers=headers, timeout=60, verify=False)
 
     def ready(self) -> None:
         until = time.monotonic() + 60  # several processes start at once
@@ -119,27 +133,29 @@ def test_services_alone_meet_over_http_and_end_in_good_order(
     assert "depesche_http_requests_total" in delivery.get("/metrics", authorization=f"Bearer {key}").text
     for one in (delivery, keys):
         one.process.send_signal(signal.SIGTERM)
-        assert one.process.wait(20) == 0
+        assert one.process.wait(60) == 0
 
 
 def test_who_still_sends_when_it_ends_is_told_so(run: Callable[..., Alone]) -> None:
     keys = run("access", "api", DEPESCHE_DRAIN_SECONDS="3")
     keys.ready()
-    with socket.create_connection(("127.0.0.1", int(keys.url.rpartition(":")[2])), timeout=20) as sender:
-        sender.sendall(b"POST /v1/tenants HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
-        time.sleep(0.2)
+    with socket.create_connection(("127.0.0.1", int(keys.url.rpartition(":")[2])), timeout=60) as sender:
+        head = b"POST /v1/tenants HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n"
+        sender.sendall(head)
+        assert sender.recv(65_536).startswith(b"HTTP/1.1 100 ")  # the service has begun to read the body
+        sender.sendall(b"{")
         keys.process.send_signal(signal.SIGTERM)
         answer = b"".join(iter(lambda: sender.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"is shutting down" in answer
-    assert keys.process.wait(20) == 0
+    assert keys.process.wait(60) == 0
 
 
 def test_a_worker_alone_has_loops_and_probes_and_no_api(run: Callable[..., Alone]) -> None:
     worker = run("delivery", "worker")
     worker.ready()
     assert worker.get("/delivery/v1/senders", **worker.headers).status_code == 404
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while "depesche_delivery_backlog{" not in (text := worker.get("/metrics", **worker.headers).text):
         assert time.monotonic() < until, text  # a loop of delivery measures the backlog
         time.sleep(0.1)
@@ -166,7 +182,7 @@ async def test_a_service_alone_leaves_its_outbox_to_the_relay_that_knows_all_sub
                 await asyncio.sleep(0.1)
         finally:
             relay.terminate()
-            assert await asyncio.to_thread(relay.wait, 20) == 0
+            assert await asyncio.to_thread(relay.wait, 60) == 0
         # it is unreadable, and each subscriber has said so, also other services'
         heard = await connection.fetch("select subscriber from delivery.dead_letter order by 1")
         assert [row["subscriber"] for row in heard] == ["bounce", "delivery", "history"]
@@ -212,7 +228,7 @@ def test_a_shells_few_descriptors_do_not_limit_who_connects(database: str, tmp_p
             for _ in range(200):
                 open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
             assert (
-                httpx.get(f"http://127.0.0.1:{port}/health/live", trust_env=False, timeout=10, verify=False).status_code
+                httpx.get(f"http://127.0.0.1:{port}/health/live", trust_env=False, timeout=60, verify=False).status_code
                 == 200
             )
     finally:

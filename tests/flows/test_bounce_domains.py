@@ -19,11 +19,13 @@ from libs.contracts.outcomes import Mode
 from services.bounce.adapters.resolver import DnsDomains
 from services.bounce.domain.domains import Answer, Domain, DomainState, after, ask_again_at
 from services.bounce.loops import domains
+from tests.engines.subscriber import eventually
 from tests.flows.bounce_policy import HOUR, barred, careful, said
 from tests.flows.bounces import NOW, World, world
 
 __all__ = ["world"]
 
+_PATIENT = 120.0  # seconds
 ZONE = {
     ("mail.example.", "MX"): ["10 mx.mail.example."],
     ("null.example.", "MX"): ["0 ."],
@@ -85,15 +87,16 @@ async def name_server() -> AsyncIterator[tuple[Names, str]]:
 )
 async def test_what_the_dns_says_of_a_domain(domain: str, takes_mail: bool | None) -> None:
     async with name_server() as (_, server):
-        answer = await DnsDomains([server], 0.3).ask(domain)
+        # only what never answers is given up soon: the others may take as long as a busy machine needs
+        answer = await DnsDomains([server], 0.3 if domain == "silent.example" else _PATIENT).ask(domain)
     assert answer.takes_mail is takes_mail, answer
     assert answer.words
 
 
 async def test_a_server_that_is_not_there_says_nothing() -> None:
-    started = asyncio.get_running_loop().time()
-    assert (await DnsDomains(["127.0.0.1:9"], 0.3).ask("mail.example")).takes_mail is None
-    assert asyncio.get_running_loop().time() - started < 2
+    answer = await DnsDomains(["127.0.0.1:9"], 0.3).ask("mail.example")
+    assert answer.takes_mail is None
+    assert answer.words in ("no answer: TimeoutError", "no answer: LifetimeTimeout")  # whichever notices our limit
 
 
 def test_no_answer_is_asked_again_soon_and_a_long_dead_domain_rarely() -> None:
@@ -124,7 +127,7 @@ async def refused(world: World, name: str, domain: str, *, mode: Mode = Mode.LIV
 async def asking(world: World) -> AsyncIterator[Names]:
     """Run bounce's loop with our own name server."""
     async with name_server() as (names, server):
-        object.__setattr__(world.service.deps, "dns", DnsDomains([server], 0.5))
+        object.__setattr__(world.service.deps, "dns", DnsDomains([server], _PATIENT))
         stop = asyncio.Event()
         task = asyncio.create_task(domains(world.service.deps, stop))
         try:
@@ -139,14 +142,6 @@ async def decisions(world: World) -> dict[str, tuple[str, str]]:
     return {item["recipient"]: (item["decision"], item["policy"]) for item in items}
 
 
-async def eventually(world: World, wanted: dict[str, tuple[str, str]]) -> None:
-    for _ in range(200):
-        if (found := await decisions(world)) == wanted:
-            return
-        await asyncio.sleep(0.05)
-    assert found == wanted
-
-
 async def test_only_addresses_of_a_domain_without_mail_are_barred_and_let_go_when_it_is_back(world: World) -> None:
     await refused(world, "ann", "gone.example")
     await refused(world, "bob", "mail.example")
@@ -156,7 +151,12 @@ async def test_only_addresses_of_a_domain_without_mail_are_barred_and_let_go_whe
     assert await world.suppressions() == []
     async with asking(world) as names:
         dead, alive = ("bars", "domain-check"), ("leaves", "domain-alive")
-        await eventually(world, {"customer:ann": dead, "customer:bob": alive, "customer:cid": asks})
+        wanted = {"customer:ann": dead, "customer:bob": alive, "customer:cid": asks}
+
+        async def decided() -> bool:
+            return await decisions(world) == wanted
+
+        await eventually(decided)
         (placed,) = await world.suppressions()
         assert (placed.scope, placed.note) == ("all", "the domain does not exist")
         asked = len(names.asked)
@@ -166,10 +166,11 @@ async def test_only_addresses_of_a_domain_without_mail_are_barred_and_let_go_whe
         ZONE["gone.example.", "MX"] = ["10 mx.mail.example."]
         try:
             world.clock.advance(timedelta(days=1, minutes=1))
-            for _ in range(200):
-                if len(await world.suppressions()) == 2:
-                    break
-                await asyncio.sleep(0.05)
+
+            async def lifted_too() -> bool:
+                return len(await world.suppressions()) == 2
+
+            await eventually(lifted_too)
         finally:
             del ZONE["gone.example.", "MX"]
     lifted = (await world.suppressions())[-1]
@@ -190,10 +191,11 @@ async def test_a_bar_with_a_refused_domain_as_its_second_proof_ends_when_the_dom
     assert await barred(world) == ["bob"]
     world.clock.advance(26 * HOUR)
     async with asking(world):
-        for _ in range(200):
-            if await barred(world) == []:
-                break
-            await asyncio.sleep(0.05)
+
+        async def nobody_is_barred() -> bool:
+            return await barred(world) == []
+
+        await eventually(nobody_is_barred)
     (ended,) = (await world.get("/v1/suppressions", active=False))["items"]
     assert ended["note"] == "the domain has a mail server, so the refusal proves nothing"
     await said(world, ["bob"], **gone, at=NOW + 50 * HOUR)

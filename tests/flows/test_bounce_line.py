@@ -66,7 +66,7 @@ async def test_an_undo_reaches_delivery_within_a_second_and_figures_know_the_com
 
 
 async def arrived(suite: Suite) -> Any:
-    async with httpx.AsyncClient(base_url=suite.simulator.endpoints.control_url, verify=False) as control:
+    async with httpx.AsyncClient(base_url=suite.simulator.endpoints.control_url, timeout=60, verify=False) as control:
         items = (await control.get("messages", params={"to": "ada@mail.example"})).json()["items"]
     return items[0] if items else None
 

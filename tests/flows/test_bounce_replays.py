@@ -12,6 +12,7 @@ from libs.contracts.tokens import RecipientErased
 from services.bounce.handlers.replays import run_next
 from services.bounce.loops import replays
 from services.bounce.ports import Reached
+from tests.engines.subscriber import eventually
 from tests.flows.bounce_policy import DAY, GONE, all_said, barred, hash_of, rows, said, trusting
 from tests.flows.bounces import NOW, World, world
 
@@ -181,10 +182,11 @@ async def test_the_loop_plays_what_waits_and_a_person_erased_is_nameless_in_it(w
     stop = asyncio.Event()
     task = asyncio.create_task(replays(world.service.deps, stop))
     try:
-        for _ in range(600):
-            if (await world.get(f"/v1/replays/{asked['id']}"))["state"] == "done":
-                break
-            await asyncio.sleep(0.05)
+
+        async def done() -> bool:
+            return bool((await world.get(f"/v1/replays/{asked['id']}"))["state"] == "done")
+
+        await eventually(done)
     finally:
         stop.set()
         await task

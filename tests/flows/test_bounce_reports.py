@@ -11,6 +11,7 @@ from libs.contracts.outcomes import Mode
 from services.bounce.domain.facts import Fact, Vendor
 from services.bounce.loops import retention
 from services.bounce.ports import NewFact
+from tests.engines.subscriber import eventually
 from tests.flows.bounce_policy import DAY, GONE, hash_of, numbers, rows, said, trusting
 from tests.flows.bounces import NOW, World, world
 
@@ -245,12 +246,14 @@ async def test_old_rollups_are_dropped_in_batches_and_nobody_is_told_that_there_
         found = await rows(world, f"select distinct {day} as day from {table} {more} order by 1 desc")
         return [(NOW.date() - row["day"]).days for row in found]
 
-    for _ in range(400):
-        if await left("health", "day") == [0, 99, 101, 799]:
-            break
-        await asyncio.sleep(0.05)
-    stop.set()
-    await task
+    async def the_last_is_done() -> bool:
+        return await left("health", "day") == [0, 99, 101, 799]
+
+    try:
+        await eventually(the_last_is_done)
+    finally:
+        stop.set()
+        await task
     assert await left("figure", "bucket::date", "where grain in (0, 2)") == [0, 99]
     assert await left("figure", "bucket::date", "where grain in (1, 3)") == [0, 99, 101, 799]
     for table in ("rule_hit", "unread", "opinion"):

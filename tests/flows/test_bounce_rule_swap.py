@@ -19,6 +19,7 @@ from services.bounce.adapters import rulebook
 from services.bounce.app import create_service
 from services.bounce.handlers.refusals import record_rejections
 from services.bounce.settings import BounceSettings
+from tests.engines.subscriber import eventually
 from tests.flows.bounce_policy import rows
 from tests.flows.bounces import NOTIFICATION, NOW, World, world
 from tests.flows.test_bounce_rules import publish, put
@@ -79,13 +80,28 @@ async def hear(service: Service, event: MessageRejected) -> None:
     await record_rejections(service.deps, [envelope])
 
 
-async def load(service: Service, name: str, stop: asyncio.Event) -> int:
-    """Send one batch after another until told to stop; return their number."""
+async def load(service: Service, name: str, stop: asyncio.Event) -> None:
+    """Send one batch after another until told to stop."""
     count = 0
     while not stop.is_set():
         await hear(service, batch(f"{name}-{count}"))
         count += 1
-    return count
+
+
+async def both_judge_by(world: World, digest: str) -> None:
+    """Wait until both replicas have judged further batches by this set."""
+
+    async def judged_here_and_there() -> tuple[int, int]:
+        query = "select count(*) from bounce where rule_set = $1 and recipient like $2"
+        here, there = [(await rows(world, query, digest, f"customer:{side}%"))[0][0] for side in ("here", "there")]
+        return here, there
+
+    before = await judged_here_and_there()
+
+    async def both_have() -> bool:
+        return all(now > then for now, then in zip(await judged_here_and_there(), before, strict=True))
+
+    await eventually(both_have)
 
 
 async def judged(world: World) -> dict[str, set[tuple[str, str, str]]]:
@@ -100,19 +116,21 @@ async def test_no_batch_is_judged_by_half_of_each(
     world: World, replica: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rulebook, "_LOOK_SECONDS", 0.02)
-    known = {(await dress(world, "red", 0))["digest"]: "red"}
+    red = (await dress(world, "red", 0))["digest"]
+    known = {red: "red"}
     stop = asyncio.Event()
     loads = [asyncio.create_task(load(world.service, f"here{n}", stop)) for n in range(3)]
     loads += [asyncio.create_task(load(replica, f"there{n}", stop)) for n in range(3)]
+    await both_judge_by(world, red)
     for turn, name in enumerate(("blue", "red", "blue"), start=1):
-        await asyncio.sleep(0.3)
-        known[(await dress(world, name, turn))["digest"]] = name
+        digest = (await dress(world, name, turn))["digest"]
+        known[digest] = name
+        await both_judge_by(world, digest)
     rolled = await world.post("/v1/rule-sets/1:roll-back", {"note": "back to red"})
     assert known[rolled.json()["rule_set"]["digest"]] == "red"
-    await asyncio.sleep(0.5)
+    await both_judge_by(world, red)
     stop.set()
-    counts = await asyncio.gather(*loads)
-    assert min(counts) > 3
+    await asyncio.gather(*loads)
 
     seen: dict[str, set[str]] = {"here": set(), "there": set()}
     for recipient, facts in (await judged(world)).items():
@@ -129,11 +147,12 @@ async def test_no_batch_is_judged_by_half_of_each(
 async def test_another_replica_hears_of_it_by_itself(world: World, replica: Service) -> None:
     before = (await replica.deps.rulebook.current()).rules.digest
     made = await dress(world, "red", 0)
-    for _ in range(200):  # it polls every second; reading the set takes time on a busy machine
-        if (after := (await replica.deps.rulebook.current()).rules.digest) != before:
-            break
-        await asyncio.sleep(0.05)
-    assert (before != after, after) == (True, made["digest"])
+    assert made["digest"] != before
+
+    async def heard() -> bool:
+        return bool((await replica.deps.rulebook.current()).rules.digest == made["digest"])
+
+    await eventually(heard)  # it polls every second
 
 
 async def test_the_rules_go_on_while_postgres_is_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from services.bounce.adapters.places import Place, Taken, TcpPlace, UnixPlace
 from services.bounce.adapters.smtp import SmtpListener
 from services.bounce.loops import listener
 from services.bounce.settings import BounceSettings
+from tests.engines.subscriber import eventually
 from tests.flows.bounces import MESSAGE, World, report, until, world
 
 __all__ = ["world"]
@@ -31,18 +32,14 @@ async def listening(world: World, place: Place | None = None, *, local: bool = F
     stop = asyncio.Event()
     task = asyncio.create_task(listener(world.service.deps, stop))
     try:
-        for _ in range(500):
-            if made.at is None:
-                await asyncio.sleep(0.01)
-        assert made.at is not None
-        yield made.at
+        yield await eventually(lambda: made.at)
     finally:
         stop.set()
         await task
 
 
 def limits_of(world: World) -> Limits:
-    return Limits(50_000, 2, 2, 3, 20, 5)
+    return Limits(50_000, 2, 2, 3, 20, 120)
 
 
 async def test_a_bounce_mail_over_smtp_bars_the_address(world: World) -> None:
@@ -222,9 +219,7 @@ async def test_a_socket_at_which_somebody_listens_is_left_alone_and_waited_for(
         await asyncio.sleep(0.1)
         assert second.at is None
         assert (await said(at, "LHLO mx"))[0].startswith("220")
-    for _ in range(500):
-        if second.at is None:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: second.at)
     assert (await said(path, "LHLO mx"))[0].startswith("220")  # it takes over
     stop.set()
     await task

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -14,9 +15,11 @@ from libs.contracts.bounce import BounceClassified, SuppressionChanged
 from libs.contracts.envelope import Envelope
 from libs.contracts.outcomes import Mode
 from libs.errors import Unavailable
+from services.bounce.adapters import webhook_calls
 from services.bounce.adapters.webhook_calls import HttpCaller
 from services.bounce.handlers.telling import call_webhook, tell_webhooks
 from services.bounce.loops import webhooks
+from tests.engines.subscriber import eventually
 from tests.flows.bounces import NOW, World, report, world
 from tests.flows.webhook_receiver import (
     BOTH,
@@ -24,7 +27,6 @@ from tests.flows.webhook_receiver import (
     attempts,
     bounce,
     facts,
-    reached,
     receiver,
     receiving,
     set_up,
@@ -83,12 +85,28 @@ async def test_nothing_is_written_where_nobody_listens_and_only_what_is_wanted(
     ],
 )
 async def test_a_failure_is_told_again_under_the_same_id(
-    world: World, receiver: Receiver, says: int | str, status: int | None, error: str | None
+    world: World,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    says: int | str,
+    status: int | None,
+    error: str | None,
 ) -> None:
     made = await set_up(world, receiver, kinds=["bounce.classified"])
     receiver.says = [says, 204]
     await bounce(world)
-    await turn(world)
+    limits: list[asyncio.Timeout] = []
+
+    def timeout(_: float) -> asyncio.Timeout:
+        limits.append(asyncio.timeout(None))
+        return limits[-1]
+
+    monkeypatch.setattr(webhook_calls, "asyncio", SimpleNamespace(timeout=timeout, to_thread=asyncio.to_thread))
+    turning = asyncio.create_task(turn(world))
+    await eventually(lambda: receiver.seen)
+    if says == "hang":  # its time is over once it has the call, not before, however busy the machine
+        limits[-1].reschedule(0.0)
+    await turning
     (failed,) = await attempts(world, made)
     assert failed["status"] == status
     assert failed["error"] == error or (error is None and failed["error"])
@@ -145,8 +163,8 @@ async def test_the_loop_tells_by_itself_and_a_hanging_webhook_keeps_nobody_waiti
         patient = HttpCaller(world.clock, allow_private=True, seconds=60)
         deps = replace(world.service.deps, caller=patient)
         task = asyncio.create_task(webhooks(deps, asyncio.Event()))
-        await reached(lambda: len(set(receiver.ids)) == 30)
-        await reached(lambda: stuck.at_once == deps.settings.webhook_connections)  # all of its calls hang
+        await eventually(lambda: len(set(receiver.ids)) == 30)
+        await eventually(lambda: stuck.at_once == deps.settings.webhook_connections)  # all of its calls hang
         assert len(stuck.ids) == deps.settings.webhook_connections, "it hangs still, and the other one is done"
         assert 1 < receiver.most_at_once <= deps.settings.webhook_connections
         task.cancel()
@@ -221,7 +239,7 @@ async def test_while_postgres_is_away_the_loop_goes_on(world: World, receiver: R
     deps = replace(world.service.deps, telling=Away())
     stop = asyncio.Event()
     task = asyncio.create_task(webhooks(deps, stop))
-    await reached(lambda: bool(receiver.seen))
+    await eventually(lambda: bool(receiver.seen))
     await asyncio.sleep(0.05)
     assert not task.done()
     stop.set()

@@ -6,7 +6,6 @@ provider is called, or wait behind a hold.
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -43,6 +42,7 @@ def shell(postgres: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) ->
     configure_logs(service="suite", level="critical")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEPESCHE_BOUNCE_SMTP_PORT", "0")
+        patch.setenv("DEPESCHE_HISTORY_ASK_SECONDS", "60")  # else a verdict lacks what comes after two seconds
         for name in ("DEPESCHE_URL", "DEPESCHE_KEY", "DEPESCHE_MODE"):
             patch.delenv(name, raising=False)
         keyring = keyring_of(folder)
@@ -98,10 +98,10 @@ def shipped(order: str, customer: str, carrier: str = "dhl") -> dict[str, Any]:
 
 
 def until(asked: Callable[[], Any], true: Callable[[Any], bool]) -> Any:
-    """Poll until it is true, for half a minute at most; return the last answer."""
-    deadline = time.monotonic() + 30
+    """Poll until it is true, for two minutes at most; return the last answer."""
+    deadline = time.monotonic() + 120
     while not true(answer := asked()) and time.monotonic() < deadline:
-        threading.Event().wait(0.1)
+        time.sleep(0.1)
     return answer
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import pytest
+
 from cli.exits import Exit
 from tests.flows.scripted_suite import ScriptedSuite
 from tests.shell import Shell
@@ -114,7 +116,27 @@ def test_erasing_asks_before_it_is_done(suite: ScriptedSuite, shell: Shell) -> N
     assert suite.asked == []
     suite.on("DELETE", "/tokens/v1/recipients/customer:1", (200, None))
     shell.run("recipients", "erase", "customer:1", "--yes")
-    assert suite.asked[0][:2] == ("DELETE", "/tokens/v1/recipients/customer:1")
+    assert suite.asked[-1][:2] == ("DELETE", "/tokens/v1/recipients/customer:1")
+
+
+@pytest.mark.parametrize(("answer", "known"), [((200, {}), True), ((403, {}), True), ((404, {}), False)])
+def test_erasing_under_a_misspelt_key_says_that_nobody_has_it(
+    suite: ScriptedSuite, shell: Shell, answer: tuple[int, Any], known: bool
+) -> None:
+    suite.on("GET", "/tokens/v1/recipients/customer:1", answer)
+    suite.on("DELETE", "/tokens/v1/recipients/customer:1", (200, None))
+    told = shell.run("recipients", "erase", "customer:1", "--yes").stdout
+    assert told.startswith("customer:1 is erased" if known else "There was no recipient customer:1")
+    assert shell.json("recipients", "erase", "customer:1", "--yes")["known"] is known
+
+
+@pytest.mark.parametrize(("limit", "next_step"), [("50", "--limit 200 shows more"), ("1000", "narrow the question")])
+def test_a_timeline_that_is_cut_off_says_how_to_see_the_rest(
+    suite: ScriptedSuite, shell: Shell, limit: str, next_step: str
+) -> None:
+    suite.on("GET", "/history/v1/timeline", (200, {"items": [], "complete": True, "next_cursor": "n"}))
+    result = shell.run("timeline", "--recipient", "customer:1", "--limit", limit)
+    assert next_step in result.stdout + result.stderr
 
 
 def test_an_import_reports_refused_rows(suite: ScriptedSuite, shell: Shell, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ async def test_a_simulator_in_another_container_says_where_it_listens_and_who_si
     assert (found.smtp_host, found.smtp_port) == ("localhost", elsewhere.endpoints.smtp_port)
     assert found.fcm_url.startswith("https://localhost:")
     context = ssl.create_default_context(cafile=found.fcm_ca)
-    async with httpx.AsyncClient(http2=True, verify=context, trust_env=False) as client:
+    async with httpx.AsyncClient(http2=True, verify=context, timeout=60, trust_env=False) as client:
         assert (await client.get(found.fcm_url)).status_code == 404
     os.unlink(found.fcm_ca)
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -51,14 +50,15 @@ async def test_what_the_sidecar_did_not_take_whole_goes_out_again_whole(line: Li
 
 async def test_a_sidecar_that_hangs_or_is_away_does_not_hang_us(line: Line) -> None:
     broker = Broker()
-    broker.seconds = 3.0
+    broker.free.clear()
     await line.publish(1)
     with serving(broker.application()) as url:
-        started = time.monotonic()
-        async with relay_to(line, url, seconds=0.3) as relay:
-            with pytest.raises(Unavailable):
-                await relay.publish_once()
-        assert time.monotonic() - started < 2.0
+        try:
+            async with relay_to(line, url, seconds=0.3) as relay:
+                with pytest.raises(Unavailable):
+                    await relay.publish_once()  # while the sidecar still hangs
+        finally:
+            broker.free.set()
     async with relay_to(line, "http://127.0.0.1:9") as relay:
         with pytest.raises(Unavailable):
             await relay.publish_once()

@@ -1,6 +1,7 @@
 """delivery over HTTP: senders without their secrets, holds, cancelling, standing of messages, rendering again."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from libs.errors import Invalid
 from libs.ids import message_id
 from libs.keyring import Keyring
 from libs.service import Runtime, Service
+from services.delivery.adapters.postgres.operations import PostgresOperations
 from services.delivery.app import create_service
 from services.delivery.domain.intake import new_request
 from services.delivery.loops.sender import LaneSender
@@ -97,6 +99,17 @@ async def test_an_edit_needs_its_version_and_keeps_the_secrets_that_it_leaves_ou
     assert (edited.status_code, edited.json()["secrets"]) == (200, ["static_token"])
     changed = await http("PUT", "/v1/senders/7", body | {"channel": "email"}, **{"if-match": '"2"'})
     assert changed.status_code in (409, 422)
+
+
+async def test_of_two_edits_of_the_same_version_the_second_is_not_stored(http: Http) -> None:
+    await http("PUT", "/v1/senders/7", {"name": "Shop", "channel": "push", "account": FCM})
+    operations = PostgresOperations(http.world.database, KEYRING)
+    read = await operations.sender((TENANT, Mode.LIVE), 7)
+    assert read is not None
+    edits = [replace(read, name=name, version=2, rate=rate) for name, rate in (("first", 5.0), ("second", 900.0))]
+    assert [await operations.put_sender(edit, []) for edit in edits] == [True, False]
+    assert (await http("GET", "/v1/senders/7")).json()["name"] == "first"
+    assert await http.world.value("select rate from throttle where sender = 7") == 5.0
 
 
 async def test_an_account_that_cannot_work_is_refused_field_by_field(http: Http) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from base64 import b64decode
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from libs.clock import FixedClock
 from libs.contracts.outcomes import Lane
 from libs.contracts.reasons import Reason
+from services.delivery.domain.breaker import BreakerPolicy
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.outcomes import Ambiguous, Deferred, Rejected, Sent
 from services.delivery.domain.steering import Suppression
@@ -33,6 +35,14 @@ async def test_a_request_becomes_messages_and_settles_once(world: World) -> None
     transitions = [t for event in await world.events("message.recorded") for t in event["transitions"]]
     assert len(transitions) == 30
     assert await world.value("select count(*) from work") == 0
+
+
+async def test_a_device_reads_its_apps_language_and_a_device_without_one_its_owners(world: World) -> None:
+    ada = world.tokens.add("customer:1", "push", "push", locale="de")
+    ada["addresses"][0]["locale"] = "fr"
+    await world.request(await world.release(["push"]), ["customer:1"])
+    await world.send_all()
+    assert [row[0] for row in await world.fetch("select locale from message order by address_id")] == ["fr", "de"]
 
 
 async def test_a_redelivered_request_is_stored_once(world: World) -> None:
@@ -208,6 +218,7 @@ async def test_one_receiver_that_is_away_does_not_stop_the_others(world: World, 
     dead = [f"customer:dead{number}" for number in range(30)]
     for key in (*dead, "customer:alive"):
         world.tokens.add(key, channel)
+    world.pace = replace(world.pace, breaker=BreakerPolicy(pause_seconds=600.0))  # not over during this test
     away = Deferred(Reason.PROVIDER_UNAVAILABLE, "no connection")
     world.provider.answer = lambda m: away if "dead" in m.address else Sent()
     sender = LaneSender(world.line(), Lane.BULK)

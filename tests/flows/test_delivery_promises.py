@@ -139,6 +139,16 @@ async def test_a_hold_leaves_another_tenants_and_modes_work_alone(
     assert await world.value("select count(*) from work where held") == 1
 
 
+@pytest.mark.parametrize(("tenant", "mode"), [(TENANT, Mode.TEST), (2, Mode.LIVE)])
+async def test_a_hold_on_a_sender_spares_namesakes(world: World, clock: FixedClock, tenant: int, mode: Mode) -> None:
+    world.tokens.add("customer:1", "push")
+    theirs = replace(hold(HoldKind.SENDER, "1", clock), tenant=tenant, mode=mode)
+    await PostgresOperations(world.database, KEYRING).place(theirs, [])
+    envelope = await world.request(await world.release(["push"]), ["customer:1"])
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
+
+
 def ids(envelope: Any) -> Any:
     return envelope.data.recipients[0].notification_id
 

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from libs.clock import FixedClock
-from libs.contracts.outcomes import Lane, Status
+from libs.contracts.outcomes import Lane, Mode, Status
 from libs.contracts.reasons import Reason
+from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.work import GiveBack, Group, Message, Prepared, Result
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.routes import route
-from tests.flows.delivery_world import World, now
+from tests.flows.delivery_world import KEYRING, World, now
 
 SENT, UNKNOWN = 2, 6
 WORK = "select count(*) from work"
@@ -84,7 +85,8 @@ async def test_a_late_answer_to_an_overtaken_attempt_moves_no_account(
     assert await world.account(request) == {"recipients": 1, "sent": 1}
     assert await world.value("select provider_ref from message") == "again"
     assert await world.value("select status from attempt") == answer
-    assert await world.value("select duplicates from message") == duplicates
+    (shown,) = await PostgresReads(world.database, KEYRING).messages((0, Mode.LIVE), [again.key])
+    assert shown.duplicates == duplicates
 
 
 async def test_what_a_worker_had_recorded_before_it_died_is_not_sent_again(world: World) -> None:

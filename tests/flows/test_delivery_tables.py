@@ -1,14 +1,12 @@
-"""The ledger's tables: receipts in any order, plans that stay fast, locks in one order, days that come and go."""
+"""The ledger's tables: receipts in any order, plans that stay fast, days that come and go."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 
-from libs.contracts.outcomes import Lane, ReceiptKind, Status
+from libs.contracts.outcomes import Mode, ReceiptKind
 from libs.contracts.reasons import Reason
 from libs.ids import uuid7
 from services.delivery.adapters.postgres import (
@@ -25,12 +23,10 @@ from services.delivery.adapters.postgres import (
     wake,
 )
 from services.delivery.adapters.postgres.partitions import PostgresPartitions
+from services.delivery.adapters.postgres.reads import PostgresReads
 from services.delivery.domain.callbacks import ReceiptNews
 from services.delivery.domain.intake import new_request
 from services.delivery.domain.outcomes import Ambiguous, Sent
-from services.delivery.domain.work import Group, Result
-from services.delivery.loops.prepare import prepare
-from services.delivery.loops.routes import route
 from tests.flows.delivery_world import KEYRING, World, now, requested
 
 SENT, FAILED, UNKNOWN = 2, 3, 6
@@ -99,8 +95,18 @@ async def sent_again(world: World) -> None:
 async def test_a_receipt_for_an_overtaken_attempt_counts_a_duplicate(world: World) -> None:
     await sent_again(world)
     await receipt(world, ReceiptKind.DELIVERED, attempt=1)
-    assert await world.value("select duplicates from message") == 1
+    keys = await world.fetch("select notification_id, address_id from message")
+    (shown,) = await PostgresReads(world.database, KEYRING).messages((0, Mode.LIVE), keys)
+    assert shown.duplicates == 1
     assert await world.value("select status from attempt") == SENT
+
+
+async def test_an_overtaken_attempt_that_failed_was_no_duplicate(world: World) -> None:
+    await sent_again(world)
+    await receipt(world, ReceiptKind.FAILED, attempt=1)
+    assert await world.value("select duplicates from message") == 0
+    assert await world.value("select status from attempt") == FAILED
+    assert [status for status, _ in await world.statuses()] == [SENT]
 
 
 async def test_what_an_earlier_attempt_reached_says_nothing_of_the_last_one(world: World) -> None:
@@ -189,46 +195,6 @@ async def test_hot_statements_never_scan_a_whole_table(world: World, name: str, 
 
 
 # ---- locks
-
-
-SLOW_ROWS = """
-create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(0.001); return new; end';
-create trigger slow before insert or update on message for each row execute function slow();
-create trigger slow before update on request for each row execute function slow();
-"""
-
-
-async def test_twins_claimed_and_recorded_at_once_never_lock_each_other_out(world: World, database: str) -> None:
-    """Groups of requests for the same people, in opposite orders, claimed and recorded at the same moment: every row
-    takes a millisecond, so that the statements certainly overlap."""
-    owner = await asyncpg.connect(database, server_settings={"search_path": "delivery"})
-    await owner.execute(SLOW_ROWS)
-    await owner.close()
-    release = await world.release(["push"])
-    keys = [f"customer:{n}" for n in range(60)]
-    for key in keys:
-        world.tokens.add(key, "push")
-    line = world.line()
-    rounds = 2
-    for _ in range(rounds):
-        cause = uuid7()
-        for part in range(4):
-            order = keys if part % 2 else keys[::-1]
-            envelope = requested(release, order, now(), cause=cause, part=part)
-            await world.ledger.accept([new_request(envelope, KEYRING)])
-        groups = [Group(Lane.BULK, await world.ledger.lease(Lane.BULK, (1, 1), 30.0), 0.0) for _ in range(4)]
-        prepared = [await prepare(line, group) for group in groups]
-        for one_ in prepared:
-            await route(line, one_, 0.0)
-        claimed = await asyncio.gather(*map(world.ledger.claim, prepared))
-        assert sum(len(made.messages) for made in claimed) == 60
-        results = [Result(m, Status.SENT, Reason.NONE, "ref") for made in claimed for m in made.messages]
-        finished = {r.message.row.id: r.message.row for r in results}
-        await asyncio.gather(*(world.ledger.record(order, []) for order in (results, results[::-1])))
-        await world.ledger.record([], list(finished.values()))
-    assert world.ledger.deadlocks == 0
-    assert await world.value("select sum(sent) || '/' || sum(skipped) from request") == f"{60 * rounds}/{180 * rounds}"
-    assert await world.value("select count(*) from request where settled_at is null") == 0
 
 
 # ---- days

@@ -1,12 +1,13 @@
 """Throttles: a sender's rate is shared by all its work, urgent messages have a reserve, and nobody waits for ever."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from libs.clock import FixedClock
 from libs.contracts.outcomes import Lane
 from libs.contracts.reasons import Reason
+from services.delivery.domain.outcomes import Deferred, Sent
 from tests.flows.delivery_world import World
 
 
@@ -29,6 +30,19 @@ async def test_the_throttle_is_shared_and_leaves_room_for_what_is_urgent(world: 
     assert len(world.provider.calls) == 10
     assert await world.value("select sum(pending) from request") == 22
     assert await world.value("select count(*) from work where reason = $1", int(Reason.THROTTLED)) == 1
+
+
+async def test_a_retry_that_a_throttle_puts_off_is_sent_later(world: World, clock: FixedClock) -> None:
+    world.tokens.add("customer:1", "push")
+    world.provider.answer = lambda m: Deferred(Reason.THROTTLED, "429", 0.0) if m.attempt == 1 else Sent()
+    envelope = await world.request(await world.release(["push"]), ["customer:1"])
+    await world.send_all()
+    await world.execute("insert into throttle values (1, 1, 1, 0.001, 1, 0, now())")
+    for bucket, account in ((0, {"pending": 1}), (1, {"sent": 1})):
+        await world.execute("update throttle set available = $1", bucket)
+        clock.advance(timedelta(minutes=2))
+        await world.send_all()
+        assert await world.account(envelope.data.request_id) == {"recipients": 1} | account
 
 
 @pytest.mark.parametrize("burst", [1.0, 1.2])

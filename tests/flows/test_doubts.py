@@ -47,7 +47,7 @@ async def test_every_record_of_a_chunk_is_a_heap_only_update(world: World, chann
     world.provider.answer = lambda _: Sent(NAME)
     await asked_of(world, 500, channel)
     figures = "select sum(n_tup_upd), sum(n_tup_hot_upd) from pg_stat_user_tables where relname like 'message\\_%'"
-    for _ in range(100):  # sessions report their statistics within a second
+    for _ in range(600):  # sessions report their statistics within a second, or ten if they are idle
         [(updates, heap_only)] = await world.fetch(figures)
         if updates == 500:
             break

@@ -144,7 +144,7 @@ async def events(suite: Suite) -> None:
 
 
 async def arrived(suite: Suite) -> Any:
-    async with httpx.AsyncClient(base_url=suite.simulator.endpoints.control_url, verify=False) as control:
+    async with httpx.AsyncClient(base_url=suite.simulator.endpoints.control_url, timeout=60, verify=False) as control:
         items = (await control.get("messages", params={"to": MAIL})).json()["items"]
     return items[0] if items else None
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from libs import exact_json
@@ -79,6 +80,16 @@ async def test_actions_are_narrowed_and_paged(history: Service) -> None:
     assert rest["next_cursor"] is None
     assert len((await get(history, actor="key0")).json()["items"]) == 3
     assert len((await get(history, action="hold.place", object="c-2")).json()["items"]) == 1
+
+
+async def test_actions_of_one_moment_are_paged_without_a_gap(history: Service) -> None:
+    await hear(history, *(msgspec.structs.replace(action(number), at=NOW) for number in range(3)))
+    found, cursor = [], None
+    while not found or cursor:
+        page = (await get(history, limit=1, **({"cursor": cursor} if cursor else {}))).json()
+        found += [item["object"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    assert sorted(found) == ["c-0", "c-1", "c-2"]
 
 
 async def test_another_tenants_actions_are_not_seen(history: Service) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import uvicorn
@@ -14,9 +16,50 @@ from libs.http_server import HttpProtocol
 _HEAD = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n"
 
 
-class _Impatient(HttpProtocol):
+class _Clock:
+    """The loop of the protocols, with a time that only the test moves; and what the protocols have seen."""
+
+    now = 0.0
+    received = looks = 0
+    answered: asyncio.Event
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def time(self) -> float:
+        return _Clock.now
+
+    @classmethod
+    async def has_received(cls, count: int) -> None:
+        while cls.received < count:  # noqa: ASYNC110 - seen from the protocol's callbacks
+            await asyncio.sleep(0.001)
+
+    @classmethod
+    async def has_looked(cls) -> None:
+        seen = cls.looks
+        while cls.looks == seen:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.001)
+
+
+class _Watched(HttpProtocol):
     patience_seconds = 1.0
-    look_seconds = 0.05
+    look_seconds = 0.02
+    linger_seconds = 60.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.loop = _Clock(self.loop)  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        _Clock.received += len(data)
+
+    def _look_again(self) -> None:
+        super()._look_again()
+        _Clock.looks += 1
 
 
 async def echo(request: Request) -> int:
@@ -24,16 +67,17 @@ async def echo(request: Request) -> int:
 
 
 async def slow() -> str:
-    await asyncio.sleep(1.5)
+    await _Clock.answered.wait()
     return "done"
 
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
+    _Clock.now, _Clock.received, _Clock.answered = 0.0, 0, asyncio.Event()
     app = FastAPI()
     app.add_api_route("/echo", echo, methods=["POST"])
     app.add_api_route("/slow", slow)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=_Impatient, log_config=None, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=_Watched, log_config=None, lifespan="off"))
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
@@ -57,6 +101,8 @@ async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
 async def test_a_request_that_does_not_go_on_is_answered_408_and_ends(port: int, sent: bytes, part: str) -> None:
     async with connected(port) as (reader, writer):
         writer.write(sent)
+        await _Clock.has_received(len(sent))
+        _Clock.now += 1
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"content-type: application/problem+json" in head
@@ -65,13 +111,33 @@ async def test_a_request_that_does_not_go_on_is_answered_408_and_ends(port: int,
 
 async def test_a_head_that_comes_in_drops_ends_as_well(port: int) -> None:
     async with connected(port) as (reader, writer):
-        writer.write(b"GET /slow HTTP/1.1\r\nx-drops: ")
-        answer = asyncio.create_task(reader.read())
-        while not answer.done():  # its time runs since the first drop, not since the last
-            with suppress(ConnectionError):
-                writer.write(b"x")
-            await asyncio.sleep(0.1)
-        assert (await answer).startswith(b"HTTP/1.1 408 ")
+        for drop in [b"GET /slow HTTP/1.1\r\nx-drops: ", b"x", b"x", b"x"]:
+            await _Clock.has_looked()  # its time runs since the first drop, not since the last
+            received = _Clock.received
+            writer.write(drop)
+            await _Clock.has_received(received + len(drop))
+            _Clock.now += 0.25
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_client_that_sends_on_after_its_refusal_still_reads_it(port: int) -> None:
+    client = socket.create_connection(("127.0.0.1", port))
+    with client:
+        client.sendall(b"GET /slow HTTP/1.1\r\nx-drops: ")
+        await _Clock.has_received(1)
+        _Clock.now += 1
+        await asyncio.to_thread(
+            client.recv, 1, socket.MSG_PEEK
+        )  # it is there; now the client sends on, without looking
+        for _ in range(3):
+            client.sendall(b"x" * 10)
+        answer = await asyncio.to_thread(_all_of, client)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert answer.endswith(b"}")
+
+
+def _all_of(client: socket.socket) -> bytes:
+    return b"".join(iter(lambda: client.recv(65_536), b""))
 
 
 @pytest.mark.parametrize(
@@ -90,14 +156,12 @@ async def test_a_head_that_never_ends_is_refused_before_it_blocks_the_others(
         writer.write(begun)
         answer = asyncio.create_task(reader.read())
         sent = 0
-        with suppress(ConnectionError):
-            while not answer.done():
-                writer.write(endless * (30_000 // len(endless)))
-                sent += 30_000
-                await writer.drain()
-                await asyncio.sleep(0.001)
-        with suppress(ConnectionError):
-            assert (await answer).startswith(b"HTTP/1.1 431 ")
+        while not answer.done():
+            writer.write(endless * (30_000 // len(endless)))
+            sent += 30_000
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        assert (await answer).startswith(b"HTTP/1.1 431 ")
     assert sent < 2_000_000
 
 
@@ -115,19 +179,29 @@ async def test_many_small_chunks_and_long_headers_are_no_endless_head(port: int,
 
 async def test_a_connection_that_asks_nothing_is_closed_without_a_word(port: int) -> None:
     async with connected(port) as (reader, _):
+        await _Clock.has_looked()
+        _Clock.now += 1
         assert await reader.read() == b""
 
 
 async def test_a_body_that_moves_on_and_an_answer_that_takes_its_time_are_waited_for(port: int) -> None:
     async with connected(port) as (reader, writer):
         writer.write(_HEAD)
-        for _ in range(10):
-            await asyncio.sleep(0.15)
+        await _Clock.has_received(len(_HEAD))
+        for count in range(1, 11):
+            _Clock.now += 0.9
+            await _Clock.has_looked()
             writer.write(b"1")
+            await _Clock.has_received(len(_HEAD) + count)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         await reader.readexactly(2)
-        # the next request begins while this one is answered
-        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nGET /sl")
+        writer.write(
+            request := b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nGET /sl"
+        )  # the next begins while this is answered
+        await _Clock.has_received(len(_HEAD) + 10 + len(request))
+        _Clock.now += 5
+        await _Clock.has_looked()
+        _Clock.answered.set()
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
 

@@ -68,7 +68,8 @@ class Town:
 
 
 @pytest.fixture
-def town() -> Iterator[Town]:
+def town(monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
+    monkeypatch.setattr("cli.ingress._CONNECT_SECONDS", 60.0)  # a slow machine is not away
     made = Town("")
     with serving(upstream(made.seen, made.more, made.left)) as behind:
         ports = {"shop": urlsplit(behind).port or 0, "gone": free_port()}
@@ -78,7 +79,7 @@ def town() -> Iterator[Town]:
 
 @pytest.fixture
 async def client(town: Town) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=town.url, timeout=20, trust_env=False, verify=False) as made:
+    async with httpx.AsyncClient(base_url=town.url, timeout=120, trust_env=False, verify=False) as made:
         yield made
 
 
@@ -118,7 +119,7 @@ async def test_an_answer_comes_as_it_is_made(client: httpx.AsyncClient, town: To
 async def test_who_reads_no_more_is_not_answered_any_more(client: httpx.AsyncClient, town: Town) -> None:
     async with client.stream("GET", "/shop/v1/slow") as answer:
         assert await anext(answer.aiter_lines()) == "first"
-    await eventually(lambda: town.left)
+    await eventually(lambda: town.left, 120)
 
 
 async def test_where_nobody_answers_it_says_so_and_when_to_ask_again(client: httpx.AsyncClient) -> None:

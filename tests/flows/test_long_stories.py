@@ -2,16 +2,19 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 
 from libs.contracts.bounce import BounceClassified
 from libs.contracts.delivery import MessageRecorded, Transition
+from libs.contracts.orders_notification import Decision, DecisionRecorded
 from libs.contracts.outcomes import Status
 from libs.contracts.tokens import RecipientChanged
 from libs.ids import first_id_at, message_id, notification_id
 from tests.flows.histories import KIM, NOW, ORDER, SENT, World, world
+
+RECIPIENTS = 450  # more decisions than a verdict or a page of a timeline looks at
 
 __all__ = ["world"]
 
@@ -66,6 +69,48 @@ async def test_pages_together_say_what_one_page_says(world: World) -> None:
 
 def _said(entry: dict[str, Any]) -> tuple[str, ...]:
     return entry["at"], entry["kind"], entry["text"], str(entry["message"])
+
+
+async def test_an_event_for_hundreds_tells_each_recipients_own_story(world: World) -> None:
+    everybody = [*(f"customer:{n}" for n in range(RECIPIENTS)), KIM]
+    notification = await requested_for(world, everybody)
+    world.delivery[str(notification)] = {"state": "held", "reason": "held", "detail": "A hold on tenant 1 stops it."}
+    for asked in ({"order": ORDER}, {"event": "e-1"}, {"event": str(first_id_at(NOW))}):
+        answer = await world.why(**asked, recipient=KIM)
+        assert (answer["verdict"], answer["reason"]) == ("not_yet", "held"), asked
+        stranger = await world.why(**asked, recipient="customer:stranger")
+        assert (stranger["verdict"], stranger["lost_at"]) == ("no_trace", "decision"), asked
+    page = await world.timeline(order=ORDER, recipient=KIM)
+    assert [entry["recipient"] for entry in page["items"]] == [KIM, KIM]
+    assert page["next_cursor"] is None
+
+
+async def test_a_message_of_an_event_for_hundreds_has_its_decision(world: World) -> None:
+    notification = await requested_for(world, [*(f"customer:{n}" for n in range(RECIPIENTS)), KIM])
+    (id_, *_) = await sent_to_three(world, 0)
+    assert id_.startswith(str(notification))
+    for story in ((await world.why(message=id_))["facts"], (await world.timeline(message=id_))["items"]):
+        assert {"transition", "decision"} <= {fact["kind"] for fact in story}, story
+
+
+async def requested_for(world: World, recipients: list[str]) -> UUID:
+    """Record one event that requests a notification for each recipient; return the last one's id."""
+    cause = first_id_at(NOW)
+    decisions = tuple(
+        Decision(
+            communication="parcel-shipped",
+            outcome="requested",
+            recipient=recipient,
+            notification_id=notification_id(cause, "parcel-shipped", recipient),
+        )
+        for recipient in recipients
+    )
+    told = DecisionRecorded(
+        cause_id=cause, event_id="e-1", event_type="parcel.shipped", event_source="shop", received_at=NOW,
+        decisions=decisions,
+    )  # fmt: skip
+    await world.hear(told)
+    return notification_id(cause, "parcel-shipped", recipients[-1])
 
 
 async def sent_to_three(world: World, minutes: float) -> list[str]:

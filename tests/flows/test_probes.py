@@ -14,10 +14,12 @@ from libs.errors import Unavailable
 from libs.messaging.dapr import Sidecar
 from libs.service import Runtime
 from services.access.app import create_service as access
+from tests.engines.subscriber import eventually
 
 
 @pytest.fixture
-async def answering(runtime: Runtime) -> AsyncIterator[tuple[Any, httpx.AsyncClient]]:
+async def answering(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Any, httpx.AsyncClient]]:
+    monkeypatch.setattr("libs.probes._READY_SECONDS", 60.0)  # a slow machine is not away
     service = access(runtime)
     transport = httpx.ASGITransport(alone.create_app(service, api=True))
     async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://alone") as client:
@@ -95,8 +97,12 @@ async def test_it_does_not_live_on_with_a_loop_that_was_cancelled_from_within(
     await asyncio.sleep(0)
     assert (await client.get("/health/live")).status_code == 200
     cancel.set()
-    await asyncio.sleep(0.05)
-    answer = await client.get("/health/live")
+
+    async def dead() -> httpx.Response | None:
+        answer = await client.get("/health/live")
+        return answer if answer.status_code == 503 else None
+
+    answer = await eventually(dead, 120)
     assert answer.json()["detail"] == "Only a restart brings these loops back: access leaking"
     stop.set()
     await running
@@ -107,17 +113,22 @@ async def test_a_loop_that_was_told_to_stop_is_no_reason_for_a_restart(
 ) -> None:
     service, client = answering
     stop, drained = asyncio.Event(), asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def quick(_: Any, told: asyncio.Event) -> None:
+        begun.set()
         await told.wait()
+        ended.set()
 
     async def slow(_: Any, __: asyncio.Event) -> None:
         await drained.wait()
 
     object.__setattr__(service, "loops", {"quick": quick, "slow": slow})
     running = asyncio.create_task(service.run_loops(stop, (), {"quick", "slow"}.__contains__))
+    await begun.wait()
     stop.set()
-    await asyncio.sleep(0.05)
+    await ended.wait()
+    await asyncio.sleep(0.05)  # nothing happens
     assert (await client.get("/health/live")).status_code == 200
     drained.set()
     await running

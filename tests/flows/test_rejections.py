@@ -211,3 +211,12 @@ async def test_a_delivery_that_cannot_be_mapped_is_not_counted_as_mapped(shop: I
     await deliver(shop, number=1)
     await deliver(shop, kind="login.code", number=1, customer="1", secret_number=CODE, until="soon")
     assert (counted("kept"), counted("mapped")) == (before[0] + 1, before[1] + 1)
+
+
+async def test_a_body_that_is_no_json_has_a_reason_without_a_place(shop: Intake) -> None:
+    definition = {"verification": {"scheme": "token", "query": "token"}, "secrets": [SECRET]}
+    definition |= {"mapping": {"type": "body.topic", "id": "body.number"}}
+    assert (await shop.put("/v1/sources/own", definition)).status_code == 201
+    assert (await shop.post(f"/v1/sources/own?token={SECRET}", b"<order/>", key=None)).status_code == 202
+    (decided,) = await shop.outbox("decision.recorded")
+    assert [str(d.detail)[:14] for d in decided.decisions] == ["Not valid JSON"]

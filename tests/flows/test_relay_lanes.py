@@ -11,6 +11,7 @@ from libs.messaging.bus import Subscriber
 from libs.messaging.outbox import FIRST_LANE, SECOND_LANE, Outgoing
 from libs.messaging.postgres import Relay
 from libs.storage.database import Database
+from tests.engines.subscriber import eventually
 from tests.flows.test_relay import Listener, access, count, publish, tenant
 
 __all__ = ["access"]  # the fixture
@@ -31,10 +32,7 @@ async def test_what_hurries_does_not_wait_behind_what_may_wait(access: Database)
     running = asyncio.create_task(Relay(access, [Subscriber("x", TenantChanged.TYPE, slow)]).run(stop))
     await busy.wait()
     await publish(access, tenant(100))
-    for _ in range(500):
-        if listener.taken:
-            break
-        await asyncio.sleep(0.01)
+    await eventually(lambda: listener.taken, 120)
     assert listener.taken == [100]
     going_on.set()
     stop.set()
@@ -51,10 +49,7 @@ async def test_two_relays_share_the_lanes(access: Database) -> None:
     ]
     running = [asyncio.create_task(relay.run(stop)) for relay in relays]
     await publish(access, *(structs.replace(tenant(n), lane=n % 2) for n in range(20)))
-    for _ in range(500):
-        if len(urgent.taken + later.taken) == 20:
-            break
-        await asyncio.sleep(0.01)
+    await eventually(lambda: len(urgent.taken + later.taken) == 20, 120)
     stop.set()
     await asyncio.gather(*running)
     assert urgent.taken == [*range(0, 20, 2)]

@@ -35,7 +35,7 @@ async def owner(database: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def mails(suite: Suite) -> list[Any]:
-    async with httpx.AsyncClient(base_url=suite.simulator.endpoints.control_url, verify=False) as control:
+    async with httpx.AsyncClient(base_url=suite.simulator.endpoints.control_url, timeout=60, verify=False) as control:
         return list((await control.get("messages", params={"to": "ada@mail.example"})).json()["items"])
 
 
@@ -54,14 +54,14 @@ async def test_a_notification_that_nobody_could_store_is_sent_once_when_it_is_re
         await owner.execute(f"update {OWED} set due_at = now()")
         return await letters(suite)
 
-    (letter,) = await suite.eventually(given_up, 60)
+    (letter,) = await suite.eventually(given_up)
     assert (letter["subscriber"], letter["attempts"]) == ("delivery", MAX_ATTEMPTS)
     assert "planted" in letter["reason"]
     assert await mails(suite) == []
 
     # replayed too early, it gets all its attempts again and ends as before
     assert (await suite.post(f"{LETTERS}:replay", {"ids": [letter["id"]]}))["count"] == 1
-    (again,) = await suite.eventually(given_up, 60)
+    (again,) = await suite.eventually(given_up)
     assert (again["event_id"], again["attempts"]) == (letter["event_id"], MAX_ATTEMPTS)
     assert again["id"] != letter["id"]
 
@@ -71,7 +71,7 @@ async def test_a_notification_that_nobody_could_store_is_sent_once_when_it_is_re
     await owner.execute(twin, '{"id": "0193c8a4-2f11-7d52-9b0e-0d6a3c6f1b2a"}')  # a broker may give up twice
     asked = {"subscriber": "delivery", "reason": "planted", "limit": 1}
     assert (await suite.post(f"{LETTERS}:replay", asked))["count"] == 1
-    await suite.eventually(lambda: mails(suite), 60)
+    await suite.eventually(lambda: mails(suite))
     assert (await suite.post(f"{LETTERS}:replay", asked))["count"] == 1
     assert (await suite.post(f"{LETTERS}:replay", asked))["count"] == 0
     await suite.drained()
@@ -83,5 +83,5 @@ async def test_a_notification_that_nobody_could_store_is_sent_once_when_it_is_re
         answer = await suite.get("/history/v1/why", order="B-1")
         return answer["verdict"] == "sent" and answer
 
-    await suite.eventually(told, 60)
+    await suite.eventually(told)
     assert len(await mails(suite)) == 1

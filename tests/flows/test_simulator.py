@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from services.simulator.app import Simulator, read_endpoints, running
-from tests.flows.simulated import authority, calling, control, push, settings
+from tests.flows.simulated import authority, calling, control, give_up_on, push, settings
 
 
 @pytest.fixture
@@ -73,8 +73,7 @@ async def test_a_time_out_after_accepting_is_counted_as_accepted(
 ) -> None:
     # given a device whose provider accepts and never answers, and one whose provider only hangs
     for token in ("fault-timeout-acceptedx1-a", "fault-timeout-refusedx1-b"):
-        with pytest.raises(httpx.HTTPError):
-            await push(simulator, client, token, tag=token)
+        await give_up_on(simulator, client, token, tag=token)
     # when both are sent again
     for token in ("fault-timeout-acceptedx1-a", "fault-timeout-refusedx1-b"):
         assert (await push(simulator, client, token, tag=token)).status_code == 200
@@ -120,7 +119,7 @@ async def test_a_service_account_gets_the_only_tokens_that_a_strict_fcm_takes(tm
         )
         arguments = [sys.executable, "-c", program, str(simulator.service_account), simulator.endpoints.fcm_ca]
         done = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, text=True, check=True)
-        async with calling(simulator, 5.0) as client:
+        async with calling(simulator) as client:
             url = f"{simulator.endpoints.fcm_url}/v1/projects/{account['project_id']}/messages:send"
             body = {"message": {"token": "a"}}
             statuses = []

@@ -20,6 +20,7 @@ from services.simulator.app import Simulator, read_endpoints, running
 from services.simulator.domain.arrivals import Arrival, Wanted
 from services.simulator.domain.faults import Fault, Script
 from services.simulator.settings import SimulatorSettings
+from tests.engines.subscriber import eventually
 
 MAIL = "From: shop@example.com\r\nTo: x\r\nSubject: {}\r\nMessage-ID: <{}@x>\r\n\r\nHello\r\n.two dots\r\n"
 SENDER = "shop@example.com"
@@ -79,11 +80,7 @@ def newest(simulator: Simulator) -> Arrival:
 
 
 async def until(happened: Callable[[], Any]) -> None:
-    for _ in range(300):
-        if happened():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen within 3 seconds")
+    await eventually(happened, 120)
 
 
 async def test_a_pipelined_transaction_is_answered_line_by_line(simulator: Simulator) -> None:

@@ -23,15 +23,15 @@ async def shop(runtime: Runtime, transports: dict[str, Transport]) -> AsyncItera
 
 
 async def share_of_longest_wait(work: Any) -> float:
-    """Return for how much of the work's time nothing else could run."""
+    """Return for how much of the work's time nothing else could run. Of its CPU time: the machine may stop us."""
     done = asyncio.ensure_future(work)
-    started = before = time.monotonic()
+    started = before = time.process_time()
     longest = 0.0
     while not done.done():
         await asyncio.sleep(0.001)
-        longest, before = max(longest, time.monotonic() - before), time.monotonic()
+        longest, before = max(longest, time.process_time() - before), time.process_time()
     await done
-    return longest / (time.monotonic() - started)
+    return longest / (time.process_time() - started)
 
 
 async def test_a_delivery_of_megabytes_leaves_time_for_others(shop: Intake) -> None:

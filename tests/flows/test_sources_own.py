@@ -121,7 +121,10 @@ async def test_an_event_that_does_not_fit_its_schema_is_kept_and_replayed(shop: 
     problem = refused.json()
     assert problem["errors"] == [{"pointer": "/data/customer_id", "detail": 'the value is not of type "integer".'}]
     (decided,) = await shop.outbox("decision.recorded")
-    assert [d.outcome for d in decided.decisions] == ["schema_invalid"]
+    told = '/data/customer_id: the value is not of type "integer".'
+    assert [(d.outcome, d.detail) for d in decided.decisions] == [("schema_invalid", told)]
+    (rejection,) = (await shop.get("/v1/rejections")).json()["items"]
+    assert f"schema of its type: {told} Fix" in rejection["detail"]
     assert (await shop.put("/v1/event-types/order.placed", {"schema": None}, if_match='"1"')).status_code == 200
     mended = (await shop.post("/v1/rejections:replay", {"reason": "schema_invalid"})).json()
     assert mended["results"][0]["status"] == "accepted"

@@ -28,6 +28,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         monkeypatch.setenv("DEPESCHE_HISTORY_OPENSEARCH_URL", f"http://{place}")
         monkeypatch.setenv("DEPESCHE_HISTORY_MONGO_URL", f"mongodb://{place}/x?serverSelectionTimeoutMS=200")
         monkeypatch.setenv("DEPESCHE_DATA_DIR", str(tmp_path))
+        monkeypatch.setattr("libs.probes._READY_SECONDS", 60.0)  # for Postgres, on a slow machine
         yield
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -29,7 +30,7 @@ def end(*_):
     sys.exit()
 signal.signal(signal.SIGTERM, end)
 open(there, "w").close()
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -47,7 +48,7 @@ class Two(Supervisor):
     def process(self, name: str, program: str) -> Process:
         there = self.folder / name
         command = [sys.executable, "-c", program, name, str(there), str(self.folder / "ended")]
-        return Process(name, command, self.folder / f"{name}.log", {}, well=there.exists, start_seconds=20.0)
+        return Process(name, command, self.folder / f"{name}.log", {}, well=there.exists, start_seconds=120.0)
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 def eventually(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 120
     while not true():
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -114,21 +115,32 @@ def test_who_gives_up_while_it_starts_leaves_nothing_behind(two: Two, tmp_path: 
         if len(two.processes) == 2:
             raise GivenUp
 
-    two.look, two.last = look, "import time; time.sleep(60)"
+    two.look, two.last = look, "import time; time.sleep(600)"
     with pytest.raises(GivenUp), two:
         pass
     assert left(tmp_path) == []
 
 
-def test_what_a_killed_supervisor_left_running_is_ended_by_the_next(two: Two, tmp_path: Path) -> None:
+def test_what_a_killed_supervisor_left_running_is_ended_by_the_next(
+    two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert end_left_behind(tmp_path, 1) == []
     two.start()
     stubborn = two.process("stubborn", PROGRAM.replace("sys.exit()", "pass"))
     two.launch(stubborn)
     two.wait()
-    assert end_left_behind(tmp_path, 0.3) == ["first", "second", "stubborn"]
+    ended = tmp_path / "ended"
+    ended.touch()
+
+    def all_have_been_told() -> bool:
+        told = set(ended.read_text().split()) == {"first", "second", "stubborn"}
+        return told and [process.alive for process in two.processes] == [False, False, True]
+
+    clock = SimpleNamespace(monotonic=lambda: 10.0 * all_have_been_told(), sleep=time.sleep)
+    with monkeypatch.context() as patched:
+        patched.setattr("cli.processes.time", clock)
+        assert end_left_behind(tmp_path, 5) == ["first", "second", "stubborn"]
     eventually(lambda: not any(process.alive for process in two.processes))
-    assert sorted(set((tmp_path / "ended").read_text().split())) == ["first", "second", "stubborn"]
     assert [process.exit_code for process in two.processes] == [0, 0, -signal.SIGKILL]
     assert end_left_behind(tmp_path, 1) == []
 
@@ -146,7 +158,7 @@ def test_a_closed_terminal_stops_as_ctrl_c_does_unless_nobody_should_mind() -> N
     assert seen == []
 
 
-WORKER = 'import time; time.sleep(0.5); print(\'{"event": "worker_started"}\', flush=True); time.sleep(60)'
+WORKER = 'import time; time.sleep(0.5); print(\'{"event": "worker_started"}\', flush=True); time.sleep(600)'
 
 
 class Tiny(Suite):

@@ -227,6 +227,13 @@ async def test_one_click_acts_without_a_key_and_twice_is_once(suite: Suite, form
     assert [(s["message"], s["granted"], s["actor"]) for s in mine] == [("m.1", False, "recipient")]
 
 
+async def test_one_click_overrules_a_yes_from_a_clock_that_is_ahead(suite: Suite) -> None:
+    ahead = NOW + timedelta(seconds=50)
+    assert (await say(suite, channel="email", at=ahead.isoformat())).status_code == 200
+    assert (await suite.http.post(link(suite), data=ONE_CLICK)).status_code == 200
+    assert await consents(suite) == {"sms": True}
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
@@ -273,3 +280,13 @@ async def test_links_and_forms_that_are_not_ours_are_refused(suite: Suite) -> No
 async def test_a_topic_in_a_page_is_text_and_not_markup(suite: Suite) -> None:
     answer = await suite.http.get(link(suite, topic="<script>alert(1)</script>"))
     assert "<script>" not in answer.text
+
+
+async def test_a_person_with_a_broken_link_reads_a_page_and_a_program_a_problem(suite: Suite) -> None:
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8", "accept-language": "de"}
+    page = await suite.http.get(link(suite)[:-2], headers=browser)
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "Link ist unvollständig" in page.text
+    assert "<form" not in page.text
+    program = await suite.http.get(link(suite)[:-2])
+    assert (program.status_code, program.headers["content-type"]) == (404, "application/problem+json")

@@ -18,8 +18,8 @@ from libs import credentials
 from libs.contracts.outcomes import Mode
 from libs.suite import SuiteSettings, read_simulator
 from tests.compiled import FOLDER, compiled_rules
+from tests.flows.whole_suite import SendingAgain, open_shop
 from tests.flows.whole_suite import Suite as Story
-from tests.flows.whole_suite import open_shop
 
 SHIPPED = {"customer": "customer:1", "order_id": 1, "carrier": "dhl", "tracking_url": "https://track.example/1"}
 
@@ -46,7 +46,8 @@ async def test_everything_runs_in_one_process_and_a_message_is_sent(
         assert simulator is not None
         found = credentials.read(tmp_path / credentials.FILE_NAME)
         assert found is not None
-        async with httpx.AsyncClient(base_url=suite.url, timeout=30, verify=False) as client:
+        transport = SendingAgain(httpx.AsyncHTTPTransport(verify=False))
+        async with httpx.AsyncClient(transport=transport, base_url=suite.url, timeout=60) as client:
             client.headers["authorization"] = f"Bearer {found.keys[Mode.LIVE]}"
             story = Story({}, client, cast(Any, None), asyncio.Event())
             await open_shop(story)

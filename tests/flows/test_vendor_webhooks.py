@@ -76,7 +76,7 @@ class Shop:
         await self.order(number)
         await self.verdict(number, "sent")
         control = self.suite.simulator.endpoints.control_url
-        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60, verify=False) as client:
             listed = (await client.get(f"{control}/messages", params={"channel": "smtp"})).json()
             newest = max(listed["items"], key=lambda message: message["number"])
             raw = (await client.get(f"{control}/messages/{newest['number']}/raw")).text

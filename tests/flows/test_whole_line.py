@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.simulator.domain.faults import Fault, Script
 from tests.flows.whole_suite import Suite, open_shop, whole_suite
 
 ORDER = {
@@ -103,8 +104,11 @@ async def test_a_text_without_an_answer_is_asked_about_and_told_so(suite: Suite)
     answer = await suite.client.put(path, json=edit, headers={"if-match": f'"{code["version"]}"'})
     assert answer.status_code == 200, answer.text
     assert (await suite.post(f"{path}:publish"))["notices"] == [], "by SMS a provider can be asked"
+    faults = suite.simulator.exchange.faults
+    faults.add(Script("sms-list", Fault.UNAVAILABLE))  # so that it is unknown for as long as we look
     await suite.send("login.requested", "e-6", "login-6", {"customer": "customer:1", "code": "471101"})
     await suite.eventually(lambda: verdict(suite, "unknown", "verifying"))
+    faults.clear()
 
     async def asked() -> Any:
         async with suite.services["delivery"].database.acquire() as connection:

@@ -95,6 +95,8 @@ async def test_an_event_without_a_recipient_says_nothing_about_a_stranger_to_the
     assert (await world.why(order=ORDER, recipient=KIM))["messages"] == [id_]
     await world.decided("schema_invalid", cause=first_id_at(NOW), name=None, recipient=None, subject="A-7")
     assert (await world.why(order="A-7", recipient=KIM))["reason"] == "schema_invalid"  # it names nobody else
+    await world.decided("condition_false", cause=first_id_at(NOW), name="review", recipient=None)  # beside Kim's own
+    assert (await world.why(order=ORDER, recipient=KIM, communication="review"))["reason"] == "condition_false"
 
 
 async def test_not_sent_says_the_reason_and_the_next_step(world: World) -> None:
@@ -133,9 +135,10 @@ async def test_a_cancellation_is_named_with_its_author_and_note(world: World) ->
 
 
 async def test_a_request_that_never_reached_delivery_is_no_trace(world: World) -> None:
-    await world.told()
-    answer = await world.why(order=ORDER)
-    assert (answer["verdict"], answer["lost_at"]) == ("no_trace", "request")
+    for minutes, means in ((0, ("no_trace", "request")), (119.5, ("not_yet", None))):  # half a minute ago: on its way
+        await world.told(minutes=minutes)
+        answer = await world.why(order=ORDER)
+        assert (answer["verdict"], answer["lost_at"]) == means
 
 
 async def test_unavailable_services_do_not_prevent_an_answer(world: World) -> None:

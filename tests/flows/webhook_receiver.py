@@ -1,7 +1,7 @@
 """Another system's webhook on a real socket: it answers as scripted, and records its requests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -87,7 +87,7 @@ BOTH = ["bounce.classified", "suppression.changed"]
 @pytest.fixture
 async def receiver(world: World) -> AsyncIterator[Receiver]:
     """Yield a receiver, and a service that may call loopback."""
-    caller = HttpCaller(world.clock, allow_private=True, seconds=3)
+    caller = HttpCaller(world.clock, allow_private=True, seconds=60)
     deps = replace(
         world.service.deps,
         caller=caller,
@@ -119,15 +119,6 @@ async def facts(world: World, count: int = 1) -> None:
         await world.hear(
             BounceClassified(bounce_id=uuid4(), category="mailbox-full", group="soft", address_hash=bytes(32), at=NOW)
         )
-
-
-async def reached(what: Callable[[], bool]) -> None:
-    """Wait until it is true."""
-    for _ in range(1_000):
-        if what():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("it did not happen within 20 s")
 
 
 async def turn(world: World, wanted: int = 1) -> int:

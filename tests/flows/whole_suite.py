@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 
 from libs import credentials
@@ -17,11 +18,13 @@ from libs.service import Service
 from libs.suite import SuiteSettings
 from services.__main__ import build, create_app, running, work
 from services.access.app import ensure_first
+from services.bounce.handlers import mails
 from services.simulator.app import Simulator
 from services.simulator.app import running as simulating
 from services.simulator.settings import SimulatorSettings
 from tests.compiled import compiled_rules
 from tests.conftest import by_role
+from tests.flows.bounces import RULES_SECONDS
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 _DEFINITIONS = {
@@ -74,8 +77,8 @@ class Suite:
         }  # fmt: skip
         await self.put("/delivery/v1/senders/2", {"name": "Shop", "channel": "email", "account": account})
 
-    async def eventually(self, what: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
-        """Return the first true answer of `what`; fails after `seconds`."""
+    async def eventually(self, what: Callable[[], Awaitable[Any]], seconds: float = 120.0) -> Any:
+        """Return the first true answer of `what`; fails after `seconds`, many times what a slow machine needs."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not (found := await what()):
             assert asyncio.get_running_loop().time() < deadline, "it did not come true in time"
@@ -97,28 +100,52 @@ class Suite:
 _CLOUD_EVENT = "application/cloudevents+json"
 
 
+class SendingAgain(httpx.AsyncBaseTransport):
+    """Repeats a request that is answered 503, as clients should: on a slow machine a service may answer another one
+    after the deadline of that call."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        for _ in range(20):
+            answer = await self._transport.handle_async_request(request)
+            if answer.status_code != 503:
+                break
+            await answer.aread()
+            await asyncio.sleep(0.2)
+        return answer
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
 @asynccontextmanager
 async def whole_suite(dsn: str, folder: Path, **more: Any) -> AsyncIterator[Suite]:
     """Yield the running suite; leaving drains it. `more`: settings of the suite."""
     compiled_rules()
-    # bounce mails have their own port, so that suites of two test processes do not meet
-    async with simulating(folder, SimulatorSettings(bounce_port=0)) as simulator:
-        settings = SuiteSettings(data_dir=folder, dsn=by_role(dsn), **more)  # type: ignore[arg-type]
-        services = build(settings, keyring_of(folder))
-        async with running(services):
-            found = credentials.read(await ensure_first(next(iter(services.values())).runtime))
-            assert found is not None
-            stop = asyncio.Event()
-            working = asyncio.create_task(work(services, stop))
-            transport = httpx.ASGITransport(create_app(services, server=settings.url))
-            async with httpx.AsyncClient(transport=transport, base_url="http://suite", timeout=30) as client:
-                client.headers["authorization"] = f"Bearer {found.keys[Mode.LIVE]}"
-                try:
-                    yield Suite(services, client, simulator, stop)
-                finally:
-                    # also after a failed story: loops over closed pools would never end
-                    stop.set()
-                    await working
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mails, "_RULES_SECONDS", RULES_SECONDS)
+        patch.setenv("DEPESCHE_HISTORY_ASK_SECONDS", "60")  # else a verdict lacks what comes after two seconds
+        # bounce mails have their own port, so that suites of two test processes do not meet
+        async with simulating(folder, SimulatorSettings(bounce_port=0)) as simulator:
+            settings = SuiteSettings(data_dir=folder, dsn=by_role(dsn), **more)  # type: ignore[arg-type]
+            services = build(settings, keyring_of(folder))
+            async with running(services):
+                found = credentials.read(await ensure_first(next(iter(services.values())).runtime))
+                assert found is not None
+                stop = asyncio.Event()
+                working = asyncio.create_task(work(services, stop))
+                transport = SendingAgain(httpx.ASGITransport(create_app(services, server=settings.url)))
+                async with httpx.AsyncClient(transport=transport, base_url="http://suite") as client:
+                    client.headers["authorization"] = f"Bearer {found.keys[Mode.LIVE]}"
+                    try:
+                        yield Suite(services, client, simulator, stop)
+                    finally:
+                        # also after a failed story: loops over closed pools would never end
+                        stop.set()
+                        await working
 
 
 async def open_shop(suite: Suite) -> None:

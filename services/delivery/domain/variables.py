@@ -16,6 +16,7 @@ def variables_of(body: Body, slot: Slot, recipient: Recipient, links: Mapping[st
             "first_name": recipient["first_name"],
             "last_name": recipient["last_name"],
             "locale": recipient["locale"],
+            "zone": recipient["zone"],
             "attributes": recipient["attributes"],
         },
         "links": links,

@@ -31,15 +31,18 @@ async def find_cases(timeline: Timeline, audit: Audit, question: Question) -> li
 
 async def _of_message(timeline: Timeline, audit: Audit, question: Question) -> tuple[list[Message], list[Decision]]:
     messages = await timeline.messages(question.search(limit=1))
-    causes = tuple({message.cause_id for message in messages})
-    decisions = await audit.decisions(_by_causes(question, causes)) if causes else []
+    if not messages:
+        return [], []
+    wanted = _by_causes(question, tuple({message.cause_id for message in messages}))
+    decisions = await audit.decisions(replace(wanted, recipient=messages[0].recipient))
     notification = parse_message_id(question.message or "")[0]
     return messages, [decision for decision in decisions if decision.notification_id == notification]
 
 
 async def _of_event(timeline: Timeline, audit: Audit, question: Question) -> tuple[list[Message], list[Decision]]:
     event = question.event or ""
-    decisions = await audit.decisions(Search(question.tenant, question.mode, event_id=event, limit=4 * NEWEST))
+    wanted = Search(question.tenant, question.mode, recipient=question.recipient, event_id=event, limit=4 * NEWEST)
+    decisions = await audit.decisions(wanted)
     causes = {decision.cause_id for decision in decisions}
     if not causes and (cause := uuid_of(event)) is not None:
         causes = {cause}

@@ -135,8 +135,11 @@ async def _decisions(
 ) -> tuple[list[Decision], UUID | None]:
     """Return decisions, newest event first, and the event after which there may be more; None: there are no more."""
     if question.message is not None:
+        if not messages:
+            return [], None
         causes = tuple({message.cause_id for message in messages})
-        found = await audit.decisions(Search(question.tenant, question.mode, causes=causes)) if causes else []
+        whose = messages[0].recipient  # the event may have thousands of others
+        found = await audit.decisions(Search(question.tenant, question.mode, recipient=whose, causes=causes))
         notification = parse_message_id(question.message)[0]
         return [d for d in found if d.notification_id == notification], None
     rows = max(_LEAST_DECISIONS, _DECISIONS_A_GROUP * wanted.limit)
@@ -145,7 +148,7 @@ async def _decisions(
     if len(found) == rows:  # the limit may have cut off the last event
         found = [d for d in found if d.cause_id != found[-1].cause_id] or found
         reaches = found[-1].cause_id
-    return [d for d in found if question.recipient is None or d.recipient in (question.recipient, None)], reaches
+    return found, reaches
 
 
 def _decided(decisions: Sequence[Decision], reaches: UUID | None) -> "_List":

@@ -13,7 +13,7 @@ def rejection_shown(item: Rejection, types: Mapping[str, EventType] | None = Non
     """Return a rejection; with `types`, also its bytes, headers and query, without what these mark as secret."""
     raw = Raw(item.body, item.headers, item.query)
     shown = None if types is None else showable(raw, item.event_type, types, mapped=item.source is not None)
-    detail = " ".join(error.detail for error in item.errors)
+    detail = " ".join(error.told for error in item.errors)
     return {
         "id": item.id,
         "source": item.source,

@@ -44,25 +44,28 @@ _BODY = {
         }
     }
 }
-# language → title, question (with the topic), button, done (with the topic)
+# language → title, question (with the topic), button, done (with the topic), of a link that cannot be read
 _TEXTS = {
     "en": (
         "Unsubscribe",
         "Stop messages about “{topic}” on this channel?",
         "Unsubscribe",
         "Done. You will get no more messages about “{topic}” on this channel.",
+        "This link is incomplete. Copy the whole link from the message.",
     ),
     "de": (
         "Abmelden",
         "Keine Nachrichten mehr zu „{topic}“ auf diesem Weg?",
         "Abmelden",
         "Erledigt. Sie erhalten zu „{topic}“ auf diesem Weg keine Nachrichten mehr.",
+        "Dieser Link ist unvollständig. Kopieren Sie den ganzen Link aus der Nachricht.",
     ),
     "fr": (
         "Se désabonner",
         "Ne plus recevoir de messages sur « {topic} » par ce moyen ?",
         "Se désabonner",
         "C’est fait. Vous ne recevrez plus de messages sur « {topic} » par ce moyen.",
+        "Ce lien est incomplet. Copiez le lien entier depuis le message.",
     ),
 }
 _PAGE = """<!doctype html>
@@ -80,9 +83,14 @@ _FORM = """<form method="post"><input type="hidden" name="{field}" value="{value
 @router.head("/{signed}", include_in_schema=False, dependencies=[signed_link("unsubscribe")])
 @router.get("/{signed}", response_class=HTMLResponse, dependencies=[signed_link("unsubscribe")])
 async def show_page(request: Request, signed: Signed) -> Response:
-    """Show a page with a button; opening it changes nothing."""
-    link = _read(request, signed)
-    language, (title, question, button, _) = _texts(request)
+    """Show a page with a button; opening it changes nothing. A link that a mail program broke is told in words, too."""
+    language, (title, question, button, _, broken) = _texts(request)
+    try:
+        link = _read(request, signed)
+    except NotFound as error:
+        if "text/html" not in request.headers.get("accept", ""):
+            raise
+        return _page(language, title, broken, "", status=error.status)
     form = _FORM.format(field=_FIELD, value=_VALUE, button=escape(button))
     return _page(language, title, question.format(topic=link.topic), form)
 
@@ -98,7 +106,7 @@ async def act(request: Request, signed: Signed) -> Response:
     statement = Statement(link.topic, link.channel, False, now, "one-click unsubscribe", message=link.message or None)
     who = Act(Realm(link.tenant, link.mode), "recipient", now)
     await unsubscribe(deps, who, RecipientKey(link.recipient), statement)
-    language, (title, _, _, done) = _texts(request)
+    language, (title, _, _, done, _) = _texts(request)
     return _page(language, title, done.format(topic=link.topic), "")
 
 
@@ -132,7 +140,7 @@ async def _form(request: Request) -> FormData:
     return form
 
 
-def _texts(request: Request) -> tuple[str, tuple[str, str, str, str]]:
+def _texts(request: Request) -> tuple[str, tuple[str, str, str, str, str]]:
     for part in request.headers.get("accept-language", "").split(","):
         language = part.partition(";")[0].strip().lower()[:2]
         if language in _TEXTS:
@@ -140,6 +148,6 @@ def _texts(request: Request) -> tuple[str, tuple[str, str, str, str]]:
     return "en", _TEXTS["en"]
 
 
-def _page(language: str, title: str, text: str, form: str) -> Response:
+def _page(language: str, title: str, text: str, form: str, *, status: int = 200) -> Response:
     page = _PAGE.format(language=language, title=escape(title), text=escape(text), form=form)
-    return HTMLResponse(page, headers=_HEADERS)
+    return HTMLResponse(page, status, headers=_HEADERS)

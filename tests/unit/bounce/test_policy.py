@@ -164,6 +164,12 @@ def test_three_distinct_days_in_fourteen_suppress_marketing(category: str) -> No
     assert (found.scope, found.policy, len(found.evidence)) == (Scope.MARKETING, "score", 3)
 
 
+def test_days_of_a_full_mailbox_and_of_a_filter_do_not_add_up() -> None:
+    facts = tuple(said(category, n * DAY) for n, category in ((2, "mailbox-full"), (1, "recipient-filter")))
+    last = said("mailbox-full")
+    assert verdict(last, History((*facts, last))) == Waits("score")
+
+
 def test_a_delivery_resets_the_score() -> None:
     facts = tuple(said("mailbox-full", n * DAY) for n in (8, 7, 0))
     assert isinstance(verdict(facts[-1], History(facts)), Bars)

@@ -17,7 +17,7 @@ from services.delivery.domain.planning import choose
 from services.delivery.domain.quiet import quiet_until
 from services.delivery.domain.receiving import verdict_of
 from services.delivery.domain.releases import PlannedChannel, Release, Step
-from services.delivery.domain.standing import QueuedWork, Standing, explain
+from services.delivery.domain.standing import MessageRow, QueuedWork, Standing, explain
 from services.delivery.domain.steering import Hold, HoldKind
 from services.delivery.domain.work import Group, Later, Message, Prepared, Queued, Request, WorkRow
 
@@ -226,6 +226,16 @@ def test_a_waiting_message_is_explained_with_its_time() -> None:
     assert "sender 3" in explain(Standing(uuid7(), work=[held]), NOON).detail
     assert explain(Standing(uuid7(), work=[quiet._replace(due_at=NOON)]), NOON).reason is Reason.NONE
     assert explain(Standing(uuid7()), NOON).reason is Reason.DUPLICATE
+
+
+def test_of_several_messages_the_unknown_one_is_explained() -> None:
+    def row(address: int, status: Status, reason: Reason) -> MessageRow:
+        where, rest = (uuid7(), address, uuid7(), 0), (1, 1, 0, None, 1, 0, None, None, None, None, NOON, None)
+        return MessageRow(*where, status, reason, *rest, tenant=1, mode=1, communication="c", from_address=None)
+
+    messages = [row(1, Status.SENT, Reason.NONE), row(2, Status.UNKNOWN, Reason.TIMED_OUT)]
+    said = explain(Standing(uuid7(), messages=messages), NOON)
+    assert (said.state, said.reason, said.detail) == ("unknown", Reason.TIMED_OUT, messages[1].sentence)
 
 
 @pytest.mark.parametrize("kind", list(HoldKind))

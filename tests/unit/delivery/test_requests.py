@@ -13,9 +13,14 @@ from libs.contracts.outcomes import Mode
 from libs.errors import Invalid
 from libs.ids import notification_id, request_id, uuid7
 from libs.keyring import Keyring, NotOpenable
+from libs.rendering import compile_release
+from libs.rendering.contents import SmsContent
+from libs.rendering.schema import RECIPIENT_FIELDS
 from services.delivery.domain import bodies
 from services.delivery.domain.bodies import Body
 from services.delivery.domain.intake import chunks, new_request
+from services.delivery.domain.planning import Recipient
+from services.delivery.domain.variables import variables_of
 
 KEYRING = Keyring(b"a root secret for tests, 32 bytes and more")
 NOON = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
@@ -72,6 +77,32 @@ def test_erased_slots_are_empty_and_all_others_stay(erased: list[int]) -> None:
         assert [left.notification_id(ordinal) for ordinal in range(45)] == [
             one.notification_id for one in request.command.recipients
         ]
+
+
+def somebody(**changes: Any) -> Recipient:
+    fields: dict[str, Any] = {"id": 1, "first_name": "Ada", "last_name": None, "locale": "de-AT", "zone": None}
+    return Recipient(**(fields | {"attributes": {}, "quiet_hours": None, "consents": {}, "addresses": []} | changes))
+
+
+def seen_by_texts(recipient: Recipient, event: dict[str, Any]) -> dict[str, Any]:
+    request = new_request(requested(1, event=event), KEYRING)
+    body = Body(KEYRING, request.id, request.body)
+    slot = body.slot(0)
+    assert slot is not None
+    return variables_of(body, slot, recipient, {})
+
+
+def test_texts_see_every_field_of_the_recipient_that_publishing_allows() -> None:
+    assert seen_by_texts(somebody(), {})["recipient"].keys() == RECIPIENT_FIELDS
+
+
+@pytest.mark.parametrize(("zone", "reads"), [("Asia/Tokyo", "07:30"), ("Europe/Vienna", "23:30"), (None, "22:30")])
+def test_a_message_that_is_sent_shows_the_recipients_time(zone: str | None, reads: str) -> None:
+    text = "{{ event.data.at | date: '%H:%M' }}"
+    templates = {"t": {"channel": "sms", "locales": {"de": {"text": text}}}}
+    release = compile_release({"default_locale": "de", "templates": templates})
+    seen = seen_by_texts(somebody(zone=zone), {"data": {"at": "2026-02-28T22:30:00Z"}})
+    assert release.render("t", "de-AT", seen).content == SmsContent(reads)
 
 
 def test_erasing_the_only_recipient_erases_the_event() -> None:

@@ -41,6 +41,11 @@ def test_testing_and_choosing_give_what_the_engine_would(text: str, expected: An
     assert compile_expression(text, variables={"event"}).evaluate(Context({"event": event})) == expected
 
 
+def test_reading_a_field_of_a_list_says_how_to_read_its_first_item() -> None:
+    with pytest.raises(EvaluationFailed, match=r"reads a field of null, of a text or of a list.*\[0\]"):
+        compile_expression("event.list.number", variables={"event"}).evaluate(Context({"event": {"list": [{}]}}))
+
+
 def test_a_condition_that_is_neither_true_nor_false_chooses_nothing() -> None:
     with pytest.raises(EvaluationFailed, match="combines types"):
         compile_expression("event.x ? event.y : null", variables={"event"}).evaluate(

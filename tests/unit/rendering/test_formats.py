@@ -30,6 +30,14 @@ def test_half_a_cent_rounds_up(amount: str, reads: str) -> None:
                   f"{{{{ '{amount}' | number: 0 }}}}") == reads  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("currency", "reads"),
+    [("EUR", "€1,234.50"), ("JPY", "¥1,234"), ("KWD", "KWD1,234.496"), ("CLF", "CLF1,234.4955")],
+)
+def test_an_amount_has_the_decimals_of_its_currency(currency: str, reads: str) -> None:
+    assert render(f"{{{{ '1234.4955' | money: '{currency}' }}}}") == reads
+
+
 @pytest.mark.parametrize("zone", ["America/Los_Angeles", "Europe/Berlin", "Pacific/Auckland"])
 @pytest.mark.parametrize(
     "day",

@@ -104,6 +104,7 @@ def test_a_sum_has_no_currency_whatever_the_schema() -> None:
     ("amount", "reads"),
     [
         ({"currencyCode": "EUR", "centAmount": 1990, "fractionDigits": 2, "type": "centPrecision"}, "€19.90"),
+        ({"currencyCode": "EUR", "centAmount": 1990}, "€19.90"),
         ({"currencyCode": "JPY", "centAmount": 1990, "fractionDigits": 0}, "¥1,990"),
         ({"amount": "44.52", "currency_code": "USD"}, "$44.52"),
         ({"value": 5, "currency": "EUR"}, "€5.00"),

@@ -42,10 +42,10 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def release(locales: Any = None, **more: Any) -> Any:
+def release(locales: Any = None, default: str = "en", **more: Any) -> Any:
     bundle = {
         "id": "r-1",
-        "default_locale": "en",
+        "default_locale": default,
         "templates": {"t": {"channel": "push", "version": 1, "locales": locales or LOCALES, **more}},
     }
     return compile_release(bundle)
@@ -69,6 +69,11 @@ def variables(name: Any = "Anna", price: Any = "1") -> dict[str, Any]:
 )
 def test_a_recipient_gets_the_nearest_locale(locale: str | None, gets: str) -> None:
     assert release().render("t", locale, variables()).locale == gets
+
+
+@pytest.mark.parametrize("locale", ["fr", None])
+def test_who_speaks_another_language_gets_the_tenants_though_english_exists(locale: str | None) -> None:
+    assert release(default="de-AT").render("t", locale, variables()).locale == "de-AT"
 
 
 def test_a_locale_chain_ends_at_the_tenants_default() -> None:

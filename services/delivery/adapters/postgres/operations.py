@@ -34,32 +34,48 @@ _HOLD = "select * from hold where tenant = $1 and mode = $2 and kind = $3 and ke
 _HOLDS = """
 select * from hold where tenant = $1 and mode = $2 and active and (kind, key) > ($3, $4) order by kind, key limit $5
 """
-# Leased rows are left alone: their claim checks the hold again and parks them.
+# Leased rows are left alone: their claim checks the hold again and parks them. But a row that is leased while this runs
+# is locked all the same, so the rows are locked by id, as the sender locks them, and not in the order of an index.
 _PARK = """
-update work w set held = true, reason = 64 where not w.held and w.leased_until = '-infinity' and w.request_id in (
-  select r.id from request r where r.tenant = $1 and r.mode = $2 and r.settled_at is null
-    and (($3 = 'cause' and r.cause_id = $4::uuid) or ($3 = 'release' and r.release_id = $4::uuid) or $3 = 'tenant'))
+with waiting as materialized (
+  select w.id from work w where not w.held and w.leased_until = '-infinity' and w.request_id in (
+    select r.id from request r where r.tenant = $1 and r.mode = $2 and r.settled_at is null
+      and (($3 = 'cause' and r.cause_id = $4::uuid) or ($3 = 'release' and r.release_id = $4::uuid) or $3 = 'tenant'))
+  order by w.id for update of w)
+update work w set held = true, reason = 64 from waiting where w.id = waiting.id
 """
 _UNPARK = """
-update work w set held = false, held_sender = null, reason = 0 where w.held
-  and (($3 = 'sender') = (w.held_sender is not null)) and ($3 <> 'sender' or w.held_sender = $5)
-  and w.request_id in (
-    select r.id from request r where r.tenant = $1 and r.mode = $2
-      and ($3 in ('tenant', 'sender') or ($3 = 'cause' and r.cause_id = $4::uuid)
-           or ($3 = 'release' and r.release_id = $4::uuid)))
+with parked as materialized (
+  select w.id from work w where w.held
+    and (($3 = 'sender') = (w.held_sender is not null)) and ($3 <> 'sender' or w.held_sender = $5)
+    and w.request_id in (
+      select r.id from request r where r.tenant = $1 and r.mode = $2
+        and ($3 in ('tenant', 'sender') or ($3 = 'cause' and r.cause_id = $4::uuid)
+             or ($3 = 'release' and r.release_id = $4::uuid)))
+  order by w.id for update of w)
+update work w set held = false, held_sender = null, reason = 0 from parked where w.id = parked.id
 """
-# Request ids contain their cause's time ($5 up to $6), so their own index finds them.
-_CANCEL = """
-update request set cancelled_at = $4 where tenant = $1 and mode = $2 and cause_id = $3 and settled_at is null
-  and cancelled_at is null and id >= $5 and id < $6 returning id
-"""
+# Request ids contain their cause's time ($4 up to $5), so their own index finds them.
 _KNOWN_CAUSE = """
 select exists (select from request where tenant = $1 and mode = $2 and cause_id = $3 and id >= $4 and id < $5)
 """
-# the sender ends them as skipped(cancelled), like every other message
+# A claim locks its work, then its requests, and so does cancelling.
+_LOCK = """
+select w.id from work w where w.leased_until = '-infinity' and w.request_id in (
+  select r.id from request r where r.tenant = $1 and r.mode = $2 and r.cause_id = $3 and r.id >= $4 and r.id < $5
+    and r.settled_at is null and r.cancelled_at is null)
+order by w.id for update of w
+"""
+_CANCEL = """
+update request set cancelled_at = $6 where tenant = $1 and mode = $2 and cause_id = $3 and id >= $4 and id < $5
+  and settled_at is null and cancelled_at is null returning id
+"""
+# The sender ends them as skipped(cancelled), like every other message. A row that was queued since the lock and is
+# locked by somebody else is being leased or parked: nothing waits for it here.
 _AT_ONCE = """
-update work set due_at = $2, held = false, held_sender = null where request_id = any($1::uuid[])
-  and leased_until = '-infinity'
+with waiting as materialized (
+  select id from work where request_id = any($1::uuid[]) and leased_until = '-infinity' for update skip locked)
+update work w set due_at = $2, held = false, held_sender = null from waiting where w.id = waiting.id
 """
 _SLOWEST_SENDER = """
 select tenant, number, name, (account->>'timeout_seconds')::float8 seconds from sender
@@ -131,11 +147,13 @@ class PostgresOperations:
         """Mark the cause's open requests as cancelled and wake their work; return their number, None if no request of
         this cause ever arrived."""
         async with self.database.transaction() as connection:
-            rows = await connection.fetch(_CANCEL, scope[0], int(scope[1]), cause, now, *moment_of(cause))
+            about = (scope[0], int(scope[1]), cause, *moment_of(cause))
+            await connection.execute(_LOCK, *about)
+            rows = await connection.fetch(_CANCEL, *about, now)
             if rows:
                 await connection.execute(_AT_ONCE, [row[0] for row in rows], now)
                 await append(connection, events)
-            elif not await connection.fetchval(_KNOWN_CAUSE, scope[0], int(scope[1]), cause, *moment_of(cause)):
+            elif not await connection.fetchval(_KNOWN_CAUSE, *about):
                 return None
             return len(rows)
 

@@ -53,15 +53,11 @@ where m.notification_id = i.notification_id and m.address_id = i.address_id and 
 returning m.notification_id, m.address_id, m.attempt, old.status, new.status, new.reason
 """
 _OVERTAKEN = """
-with known as (
-  update attempt a set status = i.status, reason = i.reason, recorded_at = $6
-  from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[])
-    as i (notification_id, address_id, attempt, status, reason)
-  where a.notification_id = i.notification_id and a.address_id = i.address_id and a.attempt = i.attempt
-    and a.status = 6
-  returning a.notification_id, a.address_id, a.status)
-update message m set duplicates = m.duplicates + 1 from known k
-where k.status = 2 and m.notification_id = k.notification_id and m.address_id = k.address_id
+update attempt a set status = i.status, reason = i.reason, recorded_at = $6
+from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[])
+  as i (notification_id, address_id, attempt, status, reason)
+where a.notification_id = i.notification_id and a.address_id = i.address_id and a.attempt = i.attempt
+  and a.status = 6
 """
 
 _REACHED = sorted(int(kind) for kind in REACHED)

@@ -40,15 +40,11 @@ union all select null, sending, null from whole
 """
 # An attempt that was given up as unknown, then answered after all; sent twice if a later one was accepted too.
 _OVERTAKEN = """
-with known as (
-  update attempt a set status = r.status, reason = r.reason, provider_ref = r.provider_ref, recorded_at = $7
-  from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::text[])
-    as r (notification_id, address_id, attempt, status, reason, provider_ref)
-  where a.notification_id = r.notification_id and a.address_id = r.address_id and a.attempt = r.attempt
-    and a.status = 6
-  returning a.notification_id, a.address_id, a.status)
-update message m set duplicates = m.duplicates + 1 from known k
-where k.status = 2 and m.notification_id = k.notification_id and m.address_id = k.address_id
+update attempt a set status = r.status, reason = r.reason, provider_ref = r.provider_ref, recorded_at = $7
+from unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::text[])
+  as r (notification_id, address_id, attempt, status, reason, provider_ref)
+where a.notification_id = r.notification_id and a.address_id = r.address_id and a.attempt = r.attempt
+  and a.status = 6
 """
 # Retries of one request are rounded to steps of up to a second: hundreds that failed together wake together.
 _LONGEST_STEP_SECONDS = 1.0

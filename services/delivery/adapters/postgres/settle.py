@@ -1,6 +1,6 @@
 """The end of every transaction that moves messages: next steps, accounts, settlement, and their events.
 
-Locks are taken in one order everywhere: hold, work, throttle, message and attempt, request; rows by primary key.
+Locks are taken in one order everywhere: hold, work, throttle, message, attempt, request; rows by primary key.
 """
 
 from collections import defaultdict

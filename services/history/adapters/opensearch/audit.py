@@ -20,7 +20,7 @@ from libs.telemetry import get_logger
 from services.history.adapters.opensearch import bulk, documents, installed, messages, schema
 from services.history.adapters.opensearch.bulk import Action
 from services.history.adapters.opensearch.documents import Entry, Owner
-from services.history.adapters.opensearch.records import ANY, OpenSearchRecords
+from services.history.adapters.opensearch.records import ANY, OpenSearchRecords, either_of
 from services.history.adapters.outage import Outage
 from services.history.domain.facts import Decision, Document
 from services.history.domain.search import AuditSearch, Group, Grouping, in_order
@@ -31,6 +31,7 @@ _SPILLED_AT_ONCE = 8
 _PROBE_SECONDS = 1
 _HELD_SECONDS = 3  # limit for a bulk that can be spilled: the relay waits for its subscriber
 _DRAIN_SECONDS = 30
+_ABOUT_NOBODY = {"bool": {"must_not": [{"exists": {"field": "recipient"}}]}}
 
 log = get_logger(__name__)
 
@@ -74,18 +75,15 @@ class OpenSearchAudit:
         await self._record([documents.entry_of(document) for document in documents_])
 
     async def decisions(self, wanted: Search) -> list[Decision]:
-        """Return decisions, newest event first, narrowed by one filter; the caller applies the rest."""
-        way: dict[str, Any] | None = None
-        if wanted.causes:
-            way = {"terms": {"cause": [str(cause) for cause in wanted.causes]}}
-        for name in ("event_id", "subject", "recipient"):
-            if way is None and (value := getattr(wanted, name)) is not None:
-                way = {"term": {name: value}}
-        if way is None:
+        ways: list[dict[str, Any]] = [{"terms": {"cause": [str(c) for c in wanted.causes]}}] if wanted.causes else []
+        named = {name: getattr(wanted, name) for name in ("event_id", "subject", "recipient")}
+        ways += [{"term": {name: value}} for name, value in named.items() if value is not None]
+        if not ways:
             return []
         before = {"range": {"cause": {"lt": str(wanted.before)}}} if wanted.before else None
         order = [{"cause": "desc"}, {"id": "asc"}, {"ordinal": "asc"}]
-        query = _all(_owned(wanted, "decision"), way, before)
+        about = either_of({"term": {"recipient": wanted.recipient}}, _ABOUT_NOBODY) if wanted.recipient else None
+        query = _all(_owned(wanted, "decision"), ways[0], about, before)
         return [documents.decision_of(hit["_source"]) for hit in await self._search(query, order, wanted.limit)]
 
     async def documents(self, wanted: Search) -> list[Document]:
@@ -288,11 +286,11 @@ def _concerning(owner: Owner, at: datetime) -> dict[str, Any]:
     """Match the owner's documents up to the erasure, and actions about the owner."""
     tenant, mode, recipient = owner
     about = _all({"term": {"object": recipient}}, {"exists": {"field": "action"}})
-    either = {"bool": {"should": [{"term": {"recipient": recipient}}, about], "minimum_should_match": 1}}
+    either = either_of({"term": {"recipient": recipient}}, about)
     until = {"lte": documents.moment(at)}
     began = {"exists": {"field": "began_us"}}
     happened = {"bool": {"must_not": [began], "filter": [{"range": {"at_us": until}}]}}
-    before = {"bool": {"should": [{"range": {"began_us": until}}, happened], "minimum_should_match": 1}}
+    before = either_of({"range": {"began_us": until}}, happened)
     return _all({"term": {"tenant": tenant}}, {"term": {"mode": mode}}, either, before)
 
 

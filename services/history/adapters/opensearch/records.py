@@ -135,7 +135,12 @@ def query_of(wanted: AuditSearch) -> dict[str, Any]:
 def _said(term: Term) -> dict[str, Any]:
     either: list[dict[str, Any]] = [{"match_phrase": {"detail": term.text}}]
     either += [{"term": {name: term.text}} for name in IDENTIFIERS]
-    return {"bool": {"should": either, "minimum_should_match": 1}}
+    return either_of(*either)
+
+
+def either_of(*filters: dict[str, Any]) -> dict[str, Any]:
+    """Return a filter that any of these satisfies."""
+    return {"bool": {"should": list(filters), "minimum_should_match": 1}}
 
 
 def _body(wanted: AuditSearch, limit: int) -> dict[str, Any]:

@@ -47,7 +47,7 @@ select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::int[], $5:
   $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[])
 on conflict do nothing
 """
-# $1 tenant, $2 mode, $3 limit, $4 before, $5 the value searched for
+# $1 tenant, $2 mode, $3 limit, $4 before, $5 the value searched for, $6 the recipient who is asked about
 _DECISIONS = """
 select d.*, communication.word as communication_word, type.word as type_word, source.word as source_word
 from decision d
@@ -58,10 +58,11 @@ where d.tenant = $1 and d.mode = $2 and ($4::uuid is null or d.cause_id < $4) an
 order by d.cause_id desc, d.envelope, d.ordinal limit $3
 """
 _same = "hashtextextended(d.{0}, 0) = hashtextextended({1}, 0) and d.{0} = {1}".format  # as the indexes have it
-_DECISIONS_BY = {
-    name: _DECISIONS.format(which=_same(name, "$5::text")) for name in ("subject", "recipient", "event_id")
+_WHICH = {"causes": "d.cause_id = any ($5::uuid[])"} | {
+    name: _same(name, "$5::text") for name in ("event_id", "subject", "recipient")
 }
-_DECISIONS_OF_CAUSES = _DECISIONS.format(which="d.cause_id = any ($5::uuid[])")
+_ABOUT = " and (d.recipient is null or d.recipient = $6)"
+_DECISIONS_BY = {(name, also): _DECISIONS.format(which=_WHICH[name] + also) for name in _WHICH for also in ("", _ABOUT)}
 
 _DOCUMENTS = """
 select d.*, term.word as type_word from document d join term on term.id = d.type
@@ -154,13 +155,12 @@ class PostgresAudit:
             await connection.execute(_ADD_DOCUMENTS, *columns(kept))
 
     async def decisions(self, wanted: Search) -> list[Decision]:
-        """Return decisions, newest event first, narrowed by one filter; the caller applies the rest."""
-        statement, value = _decision_query(wanted)
+        statement, values = _decision_query(wanted)
         if statement is None:
             return []
         async with self.database.acquire() as connection:
             common = (wanted.tenant, wanted.mode, wanted.limit, wanted.before)
-            return [_decision(row) for row in await connection.fetch(statement, *common, value)]
+            return [_decision(row) for row in await connection.fetch(statement, *common, *values)]
 
     async def documents(self, wanted: Search) -> list[Document]:
         statement, value = _document_query(wanted)
@@ -226,13 +226,12 @@ def _nameless(row: tuple[Any, ...], gone: dict[Any, Any]) -> tuple[Any, ...]:
     return (*row[:6], None, *row[7:13], None) if is_gone(gone, whose, time_of(row[0])) else row
 
 
-def _decision_query(wanted: Search) -> tuple[str | None, Any]:
-    if wanted.causes:
-        return _DECISIONS_OF_CAUSES, list(wanted.causes)
-    for name in ("event_id", "subject", "recipient"):
-        if (value := getattr(wanted, name)) is not None:
-            return _DECISIONS_BY[name], value
-    return None, None
+def _decision_query(wanted: Search) -> tuple[str | None, tuple[Any, ...]]:
+    also, whom = ("", ()) if wanted.recipient is None else (_ABOUT, (wanted.recipient,))
+    for name in _WHICH:
+        if (value := getattr(wanted, name)) not in (None, ()):
+            return _DECISIONS_BY[name, also], (value, *whom)
+    return None, ()
 
 
 def _decision(row: Any) -> Decision:

@@ -198,7 +198,7 @@ def _outgoing(fresh: Sequence[Prepared], now: datetime) -> Iterator[Outgoing]:
 def _told(kept: Sequence[Kept], now: datetime) -> Iterator[Outgoing]:
     """A stored rejection is published too, so that `why` finds it by its order number."""
     for item in kept:
-        detail = " ".join(f"{error.pointer}: {error.detail}" for error in item.errors[:5])
+        detail = " ".join(error.told for error in item.errors[:5])
         event = item.event
         recorded = DecisionRecorded(
             cause_id=item.id,
