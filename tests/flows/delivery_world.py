@@ -198,7 +198,6 @@ class World:
             topic=None,
             obeys_quiet_hours=False,
             default_locale="en",
-            default_zone=None,
             plan=plan,
             channels=tuple(sorted({channel for step in steps for channel in step})),
         )

@@ -48,9 +48,9 @@ class Release:
     topic: str | None
     obeys_quiet_hours: bool
     default_locale: str
-    default_zone: str | None  # of recipients without one; None: published before releases had it
     plan: Sequence[Step]
     channels: tuple[str, ...]  # words of all channels of the plan, for the query to `tokens`
+    default_zone: str | None = None  # of recipients without one; None: published before releases had it
 
 
 class Unusable(NamedTuple):

@@ -49,7 +49,7 @@ class Neighbours(Protocol):
     async def tenant_and_topics(
         self, principal: Principal, topics: Sequence[str]
     ) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]], Mapping[str, Sequence[str]]]:
-        """Return the tenant (`default_locale`, `zone`), the topics that exist, and for each other name those near it."""
+        """Return the tenant (`default_locale`, `zone`), the topics that exist, and for each other the names near it."""
         ...
 
     async def senders(self, principal: Principal, numbers: Sequence[int]) -> Mapping[int, str]:

@@ -72,7 +72,7 @@ def a_release(*steps: tuple[bool, tuple[Channel, ...]], marketing: bool = False)
     texts: Any = None
     plan = [Step(every, [PlannedChannel(channel, texts, 0) for channel in channels]) for every, channels in steps]
     topic = "sale" if marketing else None
-    return Release(uuid7(), 1, Mode.LIVE, "c", 1, marketing, topic, False, "en", None, plan, ("push", "email"))
+    return Release(uuid7(), 1, Mode.LIVE, "c", 1, marketing, topic, False, "en", plan, ("push", "email"))
 
 
 def reachable(*channels: str, **consents: bool) -> Any:
