@@ -56,6 +56,28 @@ async def test_an_order_becomes_a_mail_that_can_be_explained(suite: Suite) -> No
     assert listed["items"]
 
 
+async def test_a_customer_without_a_zone_reads_times_in_the_tenants(suite: Suite) -> None:
+    await suite.client.put(
+        "/access/v1/tenants/1", json={"name": "Shop", "zone": "Asia/Tokyo"}, headers={"if-match": "*"}
+    )
+    await suite.put("/orders-notification/v1/event-types/slot.booked", {"schema": {"type": "object"}})
+    text = "Your parcel comes until {{ event.data.until | date: '%H:%M' }}."
+    await suite.put("/templates/v1/templates/slot.sms", {"channel": "sms", "locales": {"en": {"text": text}}})
+    await suite.post("/templates/v1/templates/slot.sms:publish")
+    plan = [{"channels": [{"channel": "sms", "template": "slot.sms"}]}]
+    slot = {"trigger": "slot.booked", "recipient": "'customer:1'", "category": "transactional", "plan": plan}
+    await suite.put("/orders-notification/v1/communications/slot", slot)
+    await suite.post("/orders-notification/v1/communications/slot:publish")
+    await suite.send("slot.booked", "e-9", "B-9", {"until": "2027-03-01T08:30:00Z"})
+
+    async def told() -> Any:
+        answer = await why(suite, order="B-9")
+        return answer if answer["verdict"] == "sent" and answer["messages"] else None
+
+    render = (await suite.eventually(told))["render"]
+    assert (render["digest"], render["parts"]["text"]) == ("equal", "Your parcel comes until 17:30.")
+
+
 async def test_a_customer_without_an_address_is_told_so(suite: Suite) -> None:
     await suite.put("/tokens/v1/recipients/customer:2", {"first_name": "Nobody"})
     await suite.send("order.placed", "e-2", "B-2", ORDER | {"customer": "customer:2"})
