@@ -12,7 +12,7 @@ from libs.errors import Invalid, Unavailable
 from libs.messaging.bus import Subscriber
 from libs.messaging.outbox import Outgoing, append
 from libs.storage.database import Database
-from tests.engines.subscriber import eventually
+from tests.waiting import eventually
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -1,9 +1,7 @@
 """A bare application beside a sidecar, in Dapr's own protocol: its subscriptions and what it received."""
 
-import asyncio
 import json
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,18 +43,6 @@ class Subscriber:
         self.batches.append([entry["event"] for entry in entries])
         statuses = [{"entryId": entry["entryId"], "status": answer} for entry in entries]
         return Response(json.dumps({"statuses": statuses}), media_type="application/json")
-
-
-async def eventually(ask: Callable[[], Awaitable[Any]] | Callable[[], Any], seconds: float = 100.0) -> Any:
-    """Poll `ask` until its result is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = ask()
-        found = await found if isinstance(found, Awaitable) else found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {seconds} seconds: {found!r}"
-        await asyncio.sleep(0.05)
 
 
 def entries(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -26,8 +26,9 @@ from cli.engines.redis import Redis
 from tests.conftest import ROOT
 from tests.engines.conftest import running
 from tests.engines.producers import messages_on
-from tests.engines.subscriber import PUBSUB, eventually
+from tests.engines.subscriber import PUBSUB
 from tests.engines.test_daprd_round_trip import API_TOKEN, APP_TOKEN, publish, write_component
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -31,8 +31,8 @@ from tests.conformance.bus_promises import BusPromises, Line, Listener, opened
 from tests.conftest import ROOT
 from tests.engines.conftest import running
 from tests.engines.producers import produce
-from tests.engines.subscriber import eventually
 from tests.engines.test_daprd_round_trip import API_TOKEN, APP_TOKEN, write_component
+from tests.waiting import eventually
 
 TOPIC = "tenant.changed.v1"
 

@@ -30,10 +30,10 @@ from libs.storage.migrations import migrate
 from tests.conformance.bus_promises import Line, Listener, opened
 from tests.conftest import ROOT
 from tests.engines.conftest import running
-from tests.engines.subscriber import eventually
 from tests.engines.test_dapr_bus import answering
 from tests.engines.test_daprd_round_trip import API_TOKEN, APP_TOKEN, write_component
 from tests.engines.test_source_topics import FOR_EVER
+from tests.waiting import eventually
 
 LOAD = 300
 

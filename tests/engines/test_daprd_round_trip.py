@@ -12,8 +12,9 @@ from cli.engines.daprd import Daprd, Sidecar
 from cli.engines.kafka import Kafka
 from cli.engines.redis import Redis
 from tests.engines.conftest import running
-from tests.engines.subscriber import PUBSUB, Subscriber, entries, eventually
+from tests.engines.subscriber import PUBSUB, Subscriber, entries
 from tests.shell import serving
+from tests.waiting import eventually
 
 COMPONENT = """\
 apiVersion: dapr.io/v1alpha1

@@ -24,7 +24,7 @@ from cli.engines.pgbouncer import PgBouncer
 from cli.engines.recipes import RECIPES
 from cli.engines.redis import Redis
 from tests.engines.conftest import running
-from tests.engines.subscriber import eventually
+from tests.waiting import eventually
 
 
 @pytest.fixture(params=[recipe.name for recipe in RECIPES])

@@ -21,10 +21,10 @@ from libs.service import Runtime
 from libs.service_client import Transport
 from tests.engines.conftest import running
 from tests.engines.producers import produce
-from tests.engines.subscriber import eventually
 from tests.engines.test_dapr_bus import answering
 from tests.engines.test_daprd_round_trip import API_TOKEN, APP_TOKEN, write_component
 from tests.flows.intake import Intake, intake, release
+from tests.waiting import eventually
 
 BIG = 820982911946154508  # a float would make it …432
 

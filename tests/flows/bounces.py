@@ -28,7 +28,7 @@ from services.bounce.handlers.mails import keep_mail, read_kept
 from services.bounce.loops import reader
 from services.bounce.settings import BounceSettings
 from tests.compiled import compiled_rules
-from tests.engines.subscriber import eventually
+from tests.waiting import eventually
 
 NOW = datetime(2027, 3, 1, 9, 30, tzinfo=UTC)
 NOTIFICATION = UUID("0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f")

@@ -12,7 +12,7 @@ import httpx
 from services.simulator.app import Simulator
 from services.simulator.ports import HttpProtocol, Scope
 from services.simulator.settings import SimulatorSettings
-from tests.engines.subscriber import eventually
+from tests.waiting import eventually
 
 ACCOUNT, TOKEN = "AC123", "secret-token"
 

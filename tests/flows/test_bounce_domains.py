@@ -19,9 +19,9 @@ from libs.contracts.outcomes import Mode
 from services.bounce.adapters.resolver import DnsDomains
 from services.bounce.domain.domains import Answer, Domain, DomainState, after, ask_again_at
 from services.bounce.loops import domains
-from tests.engines.subscriber import eventually
 from tests.flows.bounce_policy import HOUR, barred, careful, said
 from tests.flows.bounces import NOW, World, world
+from tests.waiting import eventually
 
 __all__ = ["world"]
 

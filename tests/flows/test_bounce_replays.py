@@ -12,9 +12,9 @@ from libs.contracts.tokens import RecipientErased
 from services.bounce.handlers.replays import run_next
 from services.bounce.loops import replays
 from services.bounce.ports import Reached
-from tests.engines.subscriber import eventually
 from tests.flows.bounce_policy import DAY, GONE, all_said, barred, hash_of, rows, said, trusting
 from tests.flows.bounces import NOW, World, world
+from tests.waiting import eventually
 
 __all__ = ["world"]
 

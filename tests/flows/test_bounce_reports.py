@@ -11,9 +11,9 @@ from libs.contracts.outcomes import Mode
 from services.bounce.domain.facts import Fact, Vendor
 from services.bounce.loops import retention
 from services.bounce.ports import NewFact
-from tests.engines.subscriber import eventually
 from tests.flows.bounce_policy import DAY, GONE, hash_of, numbers, rows, said, trusting
 from tests.flows.bounces import NOW, World, world
+from tests.waiting import eventually
 
 __all__ = ["world"]
 

@@ -19,10 +19,10 @@ from services.bounce.adapters import rulebook
 from services.bounce.app import create_service
 from services.bounce.handlers.refusals import record_rejections
 from services.bounce.settings import BounceSettings
-from tests.engines.subscriber import eventually
 from tests.flows.bounce_policy import rows
 from tests.flows.bounces import NOTIFICATION, NOW, World, world
 from tests.flows.test_bounce_rules import publish, put
+from tests.waiting import eventually
 
 __all__ = ["world"]
 

@@ -18,8 +18,8 @@ from services.bounce.adapters.places import Place, Taken, TcpPlace, UnixPlace
 from services.bounce.adapters.smtp import SmtpListener
 from services.bounce.loops import listener
 from services.bounce.settings import BounceSettings
-from tests.engines.subscriber import eventually
 from tests.flows.bounces import MESSAGE, World, report, until, world
+from tests.waiting import eventually
 
 __all__ = ["world"]
 

@@ -19,7 +19,6 @@ from services.bounce.adapters import webhook_calls
 from services.bounce.adapters.webhook_calls import HttpCaller
 from services.bounce.handlers.telling import call_webhook, tell_webhooks
 from services.bounce.loops import webhooks
-from tests.engines.subscriber import eventually
 from tests.flows.bounces import NOW, World, report, world
 from tests.flows.webhook_receiver import (
     BOTH,
@@ -33,6 +32,7 @@ from tests.flows.webhook_receiver import (
     shown,
     turn,
 )
+from tests.waiting import eventually
 
 __all__ = ["receiver", "world"]
 

@@ -85,9 +85,8 @@ async def test_an_old_day_is_dropped_and_its_sums_are_kept_however_long_that_tak
 async def test_the_oldest_day_of_the_retention_stays_whole(world: World) -> None:
     """What came late is still sent on that day, and found afterwards."""
     noon = now().replace(hour=12)
-    world = World(
-        world.database, lambda: noon
-    )  # what is stored at noon is due then, also if the tests run in the morning
+    # what is stored at noon is due then, also if the tests run in the morning
+    world = World(world.database, lambda: noon)
     release = await world.release(["push"])
     world.tokens.add("customer:1", "push")
     cause = first_id_at(noon.replace(hour=0, minute=1) - timedelta(days=1))

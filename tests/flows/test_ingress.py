@@ -12,8 +12,8 @@ from starlette.responses import StreamingResponse
 
 from cli.engines.engine import free_port
 from cli.ingress import create_app
-from tests.engines.subscriber import eventually
 from tests.shell import serving
+from tests.waiting import eventually
 
 MEGABYTE = 1 << 20
 

@@ -17,8 +17,8 @@ from libs.ids import first_id_at, notification_id, request_id
 from libs.messaging.bundles import unbundled
 from libs.service import Runtime
 from libs.service_client import Transport
-from tests.engines.subscriber import eventually
 from tests.flows.intake import Intake, event, intake, release
+from tests.waiting import eventually
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from libs.service_client import Transport
 from services.orders_notification.adapters.postgres import retention
 from services.orders_notification.adapters.postgres.retention import PostgresRetention
 from services.orders_notification.handlers import SUBSCRIPTIONS
-from tests.engines.subscriber import eventually
 from tests.flows.intake import NOW, Intake, event, intake, release
+from tests.waiting import eventually
 
 SCHEMA = "orders_notification"
 

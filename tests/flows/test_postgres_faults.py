@@ -18,7 +18,7 @@ from libs.messaging.bus import Subscriber
 from libs.messaging.reading import Entry
 from libs.storage.database import Collided, Database
 from tests.conftest import by_role
-from tests.engines.subscriber import eventually
+from tests.waiting import eventually
 
 _WRITE = "insert into probe (id) values ($1)"
 

@@ -14,7 +14,7 @@ from libs.errors import Unavailable
 from libs.messaging.dapr import Sidecar
 from libs.service import Runtime
 from services.access.app import create_service as access
-from tests.engines.subscriber import eventually
+from tests.waiting import eventually
 
 
 @pytest.fixture

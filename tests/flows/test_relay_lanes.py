@@ -11,8 +11,8 @@ from libs.messaging.bus import Subscriber
 from libs.messaging.outbox import FIRST_LANE, SECOND_LANE, Outgoing
 from libs.messaging.postgres import Relay
 from libs.storage.database import Database
-from tests.engines.subscriber import eventually
 from tests.flows.test_relay import Listener, access, count, publish, tenant
+from tests.waiting import eventually
 
 __all__ = ["access"]  # the fixture
 

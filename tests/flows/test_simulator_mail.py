@@ -20,7 +20,7 @@ from services.simulator.app import Simulator, read_endpoints, running
 from services.simulator.domain.arrivals import Arrival, Wanted
 from services.simulator.domain.faults import Fault, Script
 from services.simulator.settings import SimulatorSettings
-from tests.engines.subscriber import eventually
+from tests.waiting import eventually
 
 MAIL = "From: shop@example.com\r\nTo: x\r\nSubject: {}\r\nMessage-ID: <{}@x>\r\n\r\nHello\r\n.two dots\r\n"
 SENDER = "shop@example.com"
