@@ -20,7 +20,6 @@ from services.bounce.adapters.postgres.webhooks import PURPOSE as WEBHOOK_SECRET
 from tests.compiled import compiled_rules
 from tests.conftest import ROOT, by_role
 from tests.flows.pages import A_PAGE, LISTS, TENANT, THING, Rows, World
-from tests.flows.whole_suite import SendingAgain
 
 PATHS = sorted(
     path
@@ -43,7 +42,7 @@ async def world(database: str, tmp_path: Path) -> AsyncIterator[World]:
         async with running(services):
             found = credentials.read(await ensure_first(next(iter(services.values())).runtime))
             assert found is not None
-            transport = SendingAgain(httpx.ASGITransport(create_app(services, server=settings.url)))
+            transport = httpx.ASGITransport(create_app(services, server=settings.url))
             async with httpx.AsyncClient(transport=transport, base_url="http://suite") as client:
                 client.headers["authorization"] = f"Bearer {found.keys[Mode.LIVE]}"
                 sealed = keyring.seal(WEBHOOK_SECRETS, b"[]", THING.bytes).hex()

@@ -18,10 +18,31 @@ from libs import credentials
 from libs.contracts.outcomes import Mode
 from libs.suite import SuiteSettings, read_simulator
 from tests.compiled import FOLDER, compiled_rules
-from tests.flows.whole_suite import SendingAgain, open_shop
 from tests.flows.whole_suite import Suite as Story
+from tests.flows.whole_suite import open_shop
 
 SHIPPED = {"customer": "customer:1", "order_id": 1, "carrier": "dhl", "tracking_url": "https://track.example/1"}
+
+
+class SendingAgain(httpx.AsyncBaseTransport):
+    """Repeats a request that is answered 503, as clients should: on a slow machine a service may answer another one
+    after the deadline of that call, which in a process of its own is not the tests'."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        for _ in range(20):
+            answer = await self._transport.handle_async_request(request)
+            if answer.status_code != 503:
+                break
+            await answer.aread()
+            await asyncio.sleep(0.2)
+        return answer
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
 
 
 def free_port() -> int:

@@ -100,27 +100,6 @@ class Suite:
 _CLOUD_EVENT = "application/cloudevents+json"
 
 
-class SendingAgain(httpx.AsyncBaseTransport):
-    """Repeats a request that is answered 503, as clients should: on a slow machine a service may answer another one
-    after the deadline of that call."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
-        self._transport = transport
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await request.aread()
-        for _ in range(20):
-            answer = await self._transport.handle_async_request(request)
-            if answer.status_code != 503:
-                break
-            await answer.aread()
-            await asyncio.sleep(0.2)
-        return answer
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
-
-
 @asynccontextmanager
 async def whole_suite(dsn: str, folder: Path, **more: Any) -> AsyncIterator[Suite]:
     """Yield the running suite; leaving drains it. `more`: settings of the suite."""
@@ -137,7 +116,7 @@ async def whole_suite(dsn: str, folder: Path, **more: Any) -> AsyncIterator[Suit
                 assert found is not None
                 stop = asyncio.Event()
                 working = asyncio.create_task(work(services, stop))
-                transport = SendingAgain(httpx.ASGITransport(create_app(services, server=settings.url)))
+                transport = httpx.ASGITransport(create_app(services, server=settings.url))
                 async with httpx.AsyncClient(transport=transport, base_url="http://suite") as client:
                     client.headers["authorization"] = f"Bearer {found.keys[Mode.LIVE]}"
                     try:
