@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 import msgspec
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -34,7 +35,17 @@ _STYLES = {
 }
 
 
+# what a terminal would obey instead of showing: C0 and C1 controls, and what changes the direction of text
+_OBEYED = {code: chr(0x2400 + code) for code in range(0x20) if code not in b"\t\n"}
+_OBEYED |= dict.fromkeys([*range(0x7F, 0xA0), 0x61C, *range(0x2028, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+
+
 class _Console(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Names, subjects and providers' replies come from outside: mark in them what a terminal would obey."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else text.translate(_OBEYED), style, control)
+
     def on_broken_pipe(self) -> None:
         # the reader of the pipe (head) has seen enough: the work is done, and the exit code says so, not rich's 1
         self.quiet = True

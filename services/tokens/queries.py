@@ -69,7 +69,10 @@ async def resolve(deps: Tokens, realm: Realm, wanted: Wanted) -> bytes:
         quiet = None
         if hours is not None:
             quiet = _decode_hours(hours)
-            quiet["zone"] = quiet.get("zone") or zone or default_zone
+            own = quiet.get("zone") or zone
+            quiet["zone"] = own or default_zone
+            if own is None:  # a better one than the installation's may be known: the tenant's
+                quiet["zone_from"] = "default"
         raw = _EMPTY if attributes == "{}" else msgspec.Raw(attributes.encode())
         made[key] = by_id[id_] = ResolvedRecipient(id_, first, last, locale, zone, raw, quiet, dict(asked), [])  # type: ignore[arg-type]
     for owner, id_, channel, kind, value, hash_, locale in found.addresses:

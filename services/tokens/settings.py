@@ -19,7 +19,7 @@ class TokensSettings(ServiceSettings):
     )
     default_zone: str = Field(
         "Europe/Berlin",
-        description="Time zone (IANA name) for quiet hours if neither they nor the recipient have one.",
+        description="Time zone (IANA name) for quiet hours if neither they, the recipient nor the tenant have one.",
     )
     allow_private_webhooks: bool = Field(
         False,

@@ -5,6 +5,7 @@ from base64 import b64decode
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -43,6 +44,20 @@ async def test_a_device_reads_its_apps_language_and_a_device_without_one_its_own
     await world.request(await world.release(["push"]), ["customer:1"])
     await world.send_all()
     assert [row[0] for row in await world.fetch("select locale from message order by address_id")] == ["fr", "de"]
+
+
+@pytest.mark.parametrize("tenants", ["Pacific/Kiritimati", "UTC", None])
+async def test_it_is_night_where_the_tenant_is_for_recipients_without_a_zone(world: World, tenants: str | None) -> None:
+    """UTC is the zone of a tenant that set none."""
+    release = await world.release(["push"], obeys_quiet_hours=True, default_zone=tenants)
+    there = now().astimezone(ZoneInfo("Pacific/Kiritimati"))
+    hours = {"from": f"{there - timedelta(hours=2):%H:%M}", "to": f"{there + timedelta(hours=2):%H:%M}"}
+    world.tokens.add("customer:1", "push", quiet_hours=hours | {"zone": "Europe/Berlin", "zone_from": "default"})
+    world.tokens.add("customer:2", "push", quiet_hours=hours | {"zone": "Europe/Berlin"})
+    envelope = await world.request(release, ["customer:1", "customer:2"])
+    await world.send_all()
+    waits = {"pending": 1, "sent": 1} if tenants == "Pacific/Kiritimati" else {"sent": 2}
+    assert await world.account(envelope.data.request_id) == {"recipients": 2} | waits
 
 
 async def test_a_redelivered_request_is_stored_once(world: World) -> None:

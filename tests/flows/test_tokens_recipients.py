@@ -56,6 +56,12 @@ async def test_a_recipient_is_kept_and_resolved_as_it_was_given(suite: Suite) ->
     assert all(len(a["hash"]) == 44 and a["id"] > 0 and a["locale"] is None for a in joerg["addresses"])
 
 
+async def test_quiet_hours_in_a_zone_that_was_only_assumed_are_marked(suite: Suite) -> None:
+    await suite.call("PUT", "/v1/recipients/customer:1", {"quiet_hours": JOERG["quiet_hours"]})
+    assumed = (await suite.resolve("customer:1"))["customer:1"]["quiet_hours"]
+    assert assumed == {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin", "zone_from": "default"}
+
+
 async def test_resolve_asks_three_statements_whatever_the_number(suite: Suite) -> None:
     rows = "".join(f'{{"key": "customer:{n}", "emails": ["u{n}@example.com"]}}\n' for n in range(1000))
     assert (await suite.load(rows, "application/x-ndjson")).status_code == 201

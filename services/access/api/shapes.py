@@ -47,7 +47,8 @@ class TenantBody(BaseModel):
     default_locale: Locale = Field("en", description="Ends every locale chain: de-AT → de → this.")
     zone: Zone = Field(
         "UTC",
-        description="Time zone (tz database) of times in texts, for recipients without one.",
+        description="Time zone (tz database) of times in texts and of quiet hours, for recipients without one. If it "
+        "is UTC, quiet hours use the default zone in tokens' settings.",
     )
 
 

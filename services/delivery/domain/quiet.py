@@ -30,6 +30,15 @@ def quiet_until(hours: Mapping[str, Any] | None, now: datetime) -> datetime | No
     return until.astimezone(UTC)
 
 
+def in_tenants_zone(hours: Mapping[str, Any] | None, tenants_zone: str | None) -> Mapping[str, Any] | None:
+    """Return quiet hours in the tenant's zone if neither they nor the recipient have one (`zone_from`: "default").
+
+    UTC is the zone of tenants that set none; then the default of `tokens` is the better guess."""
+    if hours and hours.get("zone_from") == "default" and tenants_zone not in (None, "UTC"):
+        return {**hours, "zone": tenants_zone}
+    return hours
+
+
 @lru_cache(maxsize=2048)
 def _time(text: str) -> time:
     return time.fromisoformat(text).replace(tzinfo=None)

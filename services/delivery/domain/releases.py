@@ -50,7 +50,7 @@ class Release:
     default_locale: str
     plan: Sequence[Step]
     channels: tuple[str, ...]  # words of all channels of the plan, for the query to `tokens`
-    default_zone: str | None = None  # of recipients without one; None: published before releases had it
+    default_zone: str | None = None  # the tenant's; None: published before releases had it
 
 
 class Unusable(NamedTuple):

@@ -23,7 +23,7 @@ from libs.rendering import RenderFailed
 from libs.telemetry import get_logger
 from services.delivery.domain.bodies import Body, Slot
 from services.delivery.domain.planning import Recipient, Target, choose, consents, reached
-from services.delivery.domain.quiet import quiet_until
+from services.delivery.domain.quiet import in_tenants_zone, quiet_until
 from services.delivery.domain.releases import Release, Unusable
 from services.delivery.domain.variables import variables_of
 from services.delivery.domain.work import GiveBack, Group, Later, Message, Prepared, Rest, WorkRow
@@ -179,7 +179,8 @@ class _Preparing:
 
     def _recipient(self, who: "_Who", release: Release, recipient: Recipient) -> None:
         row, ordinal, slot = who.row, who.ordinal, who.slot
-        if release.obeys_quiet_hours and (until := quiet_until(recipient["quiet_hours"], self.now)) is not None:
+        hours = in_tenants_zone(recipient["quiet_hours"], release.default_zone) if release.obeys_quiet_hours else None
+        if (until := quiet_until(hours, self.now)) is not None:
             self.later[row.id, min(until, row.request.expires_at), Reason.QUIET_HOURS].append(ordinal)
             return
         if row.attempt > 1:

@@ -74,7 +74,12 @@ class CommunicationBody(BaseModel):
         description="What to do when it is not known whether the provider accepted a message: leave it unknown; send "
         "it again; or ask the provider, which only SMS supports: on other channels `verify` acts as `leave`.",
     )
-    expiry_seconds: int = Field(86_400, ge=1, le=30 * 86_400, description="Seconds after the event's own time.")
+    expiry_seconds: int = Field(
+        86_400,
+        ge=1,
+        le=30 * 86_400,
+        description="Seconds after the event's own time, or after its arrival if that is earlier.",
+    )
     quiet_hours: Literal["obey", "ignore"] | None = Field(None, description="Default: by category.")
 
     @field_validator("plan", mode="after")

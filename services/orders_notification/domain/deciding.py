@@ -4,7 +4,7 @@ Every "no" becomes a decision with its reason; none is silent.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -62,7 +62,7 @@ def decide(event: BusinessEvent, cause: CauseId, listeners: Listeners, at: datet
             for key in keys
         ]
         decisions.extend(_requested(release, requested))
-        requests.extend(_requests(release, cause, _Cargo(carried, _expiry(event, release), requested)))
+        requests.extend(_requests(release, cause, _Cargo(carried, _expiry(event, release, at), requested)))
     return Decided(tuple(decisions), tuple(requests), tuple(untold))
 
 
@@ -83,7 +83,7 @@ def wiped_when_final(decided: Decided) -> Decided:
 def _recipients(
     release: CompiledRelease, event: BusinessEvent, context: Context, at: datetime
 ) -> tuple[Decision | None, Sequence[RecipientKey]]:
-    if _expiry(event, release) <= at:
+    if _expiry(event, release, at) <= at:
         return _refusal(release, Reason.EXPIRED, f"the event's time is {event.time}"), ()
     try:
         if release.condition is not None:
@@ -110,11 +110,10 @@ def _whom(release: CompiledRelease, event: BusinessEvent, context: Context) -> l
         return []
 
 
-def _expiry(event: BusinessEvent, release: CompiledRelease) -> datetime:
-    try:
-        return event.occurred_at + timedelta(seconds=release.expiry_seconds)
-    except OverflowError:  # a time at the end of the calendar is valid
-        return datetime.max.replace(tzinfo=UTC)
+def _expiry(event: BusinessEvent, release: CompiledRelease, at: datetime) -> datetime:
+    """Return when it expires, counted from the event's time, or from now if that is in the future: a message whose
+    provider is away would be retried for years."""
+    return min(event.occurred_at, at) + timedelta(seconds=release.expiry_seconds)
 
 
 def _refusal(release: CompiledRelease, reason: Reason, detail: str | None) -> Decision:

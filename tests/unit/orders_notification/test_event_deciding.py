@@ -65,8 +65,10 @@ def test_expiry_counts_from_the_event_not_from_its_arrival() -> None:
     assert outcomes(order(), expiry_seconds=int(age.total_seconds()) + 1) == ["requested"]
 
 
-def test_expiry_is_capped_at_the_end_of_the_calendar() -> None:
-    assert outcomes(order(time="9999-12-31T23:59:59Z")) == ["requested"]
+@pytest.mark.parametrize("time", ["2031-03-01T09:30:00Z", "9999-12-31T23:59:59Z"])
+def test_expiry_of_an_event_dated_in_the_future_counts_from_its_arrival(time: str) -> None:
+    decided = decide(order(time=time), CAUSE, listeners([release(expiry_seconds=60)]), NOW)
+    assert [request.expires_at for request in decided.requests] == [NOW + timedelta(seconds=60)]
 
 
 def test_communications_are_evaluated_in_order_and_independently() -> None:
