@@ -18,7 +18,7 @@ from libs.rendering.html import (
     is_linked_data,
     parse,
 )
-from libs.rendering.json_context import alone_in
+from libs.rendering.json_context import alone_in, quoted_in
 from libs.rendering.links import problem_of_link
 
 _LINKS = frozenset({"href", "src", "action", "formaction", "background", "poster", "cite", "longdesc", "xlink:href"})
@@ -40,6 +40,7 @@ class Placement:
     begins_link: dict[int, bool] = field(default_factory=dict)  # offset of the output → is it the first value
     in_json: set[int] = field(default_factory=set)
     alone: set[int] = field(default_factory=set)  # in JSON, without quotes around them
+    quoted: set[int] = field(default_factory=set)  # in JSON, between quotes
 
 
 def place(source: str) -> Placement:
@@ -58,6 +59,7 @@ def _problems(token: Markup | Words, made: Cut, found: Placement) -> Iterator[tu
             yield from ((hole.offset, "values cannot stand in a script") for hole in _writing(token.text, made))
         elif token.within == LINKED_DATA:
             found.alone |= alone_in(token.text, made.holes)
+            found.quoted |= quoted_in(token.text, made.holes)
             for hole in _writing(token.text, made):
                 if not hole.is_output:
                     yield hole.offset, "in JSON, print values with {{ … }}, not with this tag"

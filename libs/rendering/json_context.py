@@ -1,4 +1,4 @@
-"""Where values land in JSON: finds those that are a whole JSON value, not a part of a string between quotes."""
+"""Where values land in JSON: those that are a whole JSON value, and those in a string between quotes."""
 
 import re
 from collections.abc import Iterator
@@ -11,17 +11,26 @@ _BRANCHES = frozenset({"else", "elsif", "when"})
 _BESIDE_A_VALUE = frozenset("{}[],:") | {""}
 
 
-def place_alone(source: str) -> set[int]:
-    """Return the offsets of the outputs that stand alone: without quotes, and with nothing of a value beside them."""
+def place_json(source: str) -> tuple[set[int], set[int]]:
+    """Return the offsets of the outputs that stand alone: without quotes, and with nothing of a value beside them; and
+    of those between quotes."""
     made = cut(source)
-    return alone_in(made.source, made.holes)
+    return alone_in(made.source, made.holes), quoted_in(made.source, made.holes)
+
+
+def quoted_in(json_text: str, holes: list[Hole]) -> set[int]:
+    """Return the offsets of the outputs between quotes of JSON in which holes have replaced Liquid."""
+    if '"' in _STRING.sub("s", json_text):
+        return set()  # a string begins or ends in one branch of a condition
+    strings = "".join(_STRING.findall(json_text))
+    return {holes[int(number)].offset for number in HOLE.findall(strings) if holes[int(number)].is_output}
 
 
 def alone_in(json_text: str, holes: list[Hole]) -> set[int]:
-    """Return the same for JSON in which holes have replaced Liquid."""
+    """Return the offsets of the outputs that stand alone in JSON in which holes have replaced Liquid."""
     outside = _STRING.sub("s", json_text)
     if '"' in outside:
-        return set()  # a string begins or ends in one branch of a condition
+        return set()
     signs = ["", *_signs(outside, holes), ""]
     return {
         sign.offset

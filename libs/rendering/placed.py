@@ -1,6 +1,7 @@
 """Outputs that are printed differently from their neighbours, because of their place in the HTML."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from liquid import Undefined
@@ -11,7 +12,7 @@ from libs import exact_json
 from libs.rendering.environment import BoundedTemplate, OutputNode, put_out_json
 from libs.rendering.filters import JsonText, without_markup
 from libs.rendering.html_context import Placement, place
-from libs.rendering.json_context import place_alone
+from libs.rendering.json_context import place_json
 from libs.rendering.links import checked_start
 from libs.rendering.values import stringify
 
@@ -19,7 +20,8 @@ from libs.rendering.values import stringify
 def placement_of(source: str, kind: str) -> Placement | None:
     """Return where the values of a source land, if that changes how they are printed."""
     if kind == "json":
-        return Placement(alone=place_alone(source))
+        alone, quoted = place_json(source)
+        return Placement(alone=alone, quoted=quoted)
     return place(source) if kind == "html" else None
 
 
@@ -74,35 +76,54 @@ def alone_in_json(value: object) -> str:
     return JsonText(exact_json.dumps(list(value) if isinstance(value, range) else value).decode())
 
 
+def without_null(value: object) -> object:
+    """Return a value for a place between quotes: `"Dear {{ name }}"` has no null in it."""
+    return "" if value is None else value
+
+
 class Alone(Expression):
     """An output's expression in a webhook that is a whole JSON value."""
 
     __slots__ = ("inner",)
+    made: Callable[[object], object] = staticmethod(alone_in_json)
 
     def __init__(self, inner: Expression) -> None:
         super().__init__(inner.token)
         self.inner = inner
 
     def evaluate(self, context: Any) -> object:
-        return alone_in_json(self.inner.evaluate(context))
+        return self.made(self.inner.evaluate(context))
 
     def children(self) -> list[Expression]:
         return [self.inner]
 
 
+class Quoted(Alone):
+    """An output's expression between the quotes of a JSON string."""
+
+    __slots__ = ()
+    made: Callable[[object], object] = staticmethod(without_null)
+
+
 def guard(template: BoundedTemplate, placement: Placement | None) -> None:
     """Wrap the outputs whose place needs it."""
-    if placement is None or not (placement.begins_link or placement.in_json or placement.alone):
+    if placement is None or not (placement.begins_link or placement.in_json or placement.alone or placement.quoted):
         return
     context = template.context_class(template)
     stack = list(template.nodes)
     while stack:
         node = stack.pop()
         stack.extend(node.children(context))
-        first = placement.begins_link.get(node.token.start_index)
-        if isinstance(node, OutputNode) and first is not None:
-            node.expression = LinkStart(node.expression, first=first)
-        elif isinstance(node, OutputNode) and node.token.start_index in placement.in_json:
-            node.expression = _InJson(node.expression, alone=node.token.start_index in placement.alone)
-        elif isinstance(node, OutputNode) and node.token.start_index in placement.alone:
-            node.expression = Alone(node.expression)
+        if isinstance(node, OutputNode):
+            node.expression = _guarded(node.expression, node.token.start_index, placement)
+
+
+def _guarded(expression: Any, at: int, placement: Placement) -> Any:
+    first = placement.begins_link.get(at)
+    if first is not None:
+        return LinkStart(expression, first=first)
+    if at in placement.quoted:
+        expression = Quoted(expression)
+    if at in placement.in_json:
+        return _InJson(expression, alone=at in placement.alone)
+    return Alone(expression) if at in placement.alone else expression

@@ -29,7 +29,7 @@ from libs.rendering.html_context import Placement
 from libs.rendering.limits import MAX_SHORT_SOURCE, VALUE_ERRORS, ContentTooLarge, LimitExceeded, RenderFailed
 from libs.rendering.links import checked_start
 from libs.rendering.meter import METER
-from libs.rendering.placed import Alone, LinkStart, alone_in_json, guard, placement_of
+from libs.rendering.placed import Alone, LinkStart, guard, placement_of
 from libs.rendering.precheck import problems_before_parsing
 from libs.rendering.schema import check_uses
 from libs.rendering.syntax import all_faults, without
@@ -200,7 +200,8 @@ def _value(expression: Any, template: BoundedTemplate) -> Callable[[Variables], 
         return None if inner is None else partial(_with_scheme, inner, expression.first)
     if isinstance(expression, Alone):
         inner = _value(expression.inner, template)
-        return None if inner is None else lambda variables: alone_in_json(inner(variables))
+        made = expression.made
+        return None if inner is None else lambda variables: made(inner(variables))
     if type(expression) is not FilteredExpression:
         return None
     value = _operand(expression.left, template)

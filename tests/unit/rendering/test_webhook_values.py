@@ -48,3 +48,30 @@ def test_a_value_without_quotes_that_an_event_may_lack_is_null() -> None:
 
     assert isinstance(made, WebhookContent)
     assert made.body == b'{"v": null}'
+
+
+@pytest.mark.parametrize(
+    ("source", "sent"),
+    [
+        ('"Dear {{ event.data.v }}"', "Dear "),
+        ('"[{{ event.data.v }}], {{ event.data.v | upcase }}: {{ event.data.v }}, "', "[], : , "),
+        ('"{% if true %}{{ event.data.v }}{% endif %}{% for i in event.data.l %}{{ i }};{% endfor %}"', "a;;b;"),
+        ('"{{ event.data.v }}", "w": {{ event.data.v }}', ""),
+        ('"{{ event.data.v | json }}"', "null"),
+    ],
+)
+def test_a_null_between_quotes_is_no_word(source: str, sent: str) -> None:
+    data = {"event": {"data": {"v": None, "l": ["a", None, "b"]}}}
+
+    made = compile_template("webhook", "en", {"json": f'{{"v": {source}}}'}).render(data)
+
+    assert isinstance(made, WebhookContent)
+    assert exact_json.loads(made.body)["v"] == sent
+
+
+def test_a_null_between_quotes_of_a_mails_structured_data_is_no_word() -> None:
+    html = '<script type="application/ld+json">{"name": "{{ event.data.v }}", "n": {{ event.data.v }}}</script>'
+
+    made = compile_template("email", "en", {"subject": "x", "html": html}).render({"event": {"data": {"v": None}}})
+
+    assert '{"name": "", "n": null}' in str(made)
