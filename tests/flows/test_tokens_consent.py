@@ -2,7 +2,7 @@
 
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -133,15 +133,18 @@ async def test_no_to_everything_overrules_until_a_newer_yes(suite: Suite) -> Non
     assert await consents(suite) == {"sms": True}
 
 
+async def answered(suite: Suite, text: str, at: datetime = NOW) -> ReplyReceived:
+    hash_ = await hash_of(suite, "sms")
+    return ReplyReceived(provider="t", provider_event_id="1", channel="sms", address_hash=hash_, text=text, at=at)
+
+
+async def unsubscribed(suite: Suite, at: datetime = NOW) -> BounceClassified:
+    hash_ = await hash_of(suite, "email")
+    return BounceClassified(bounce_id=uuid7(), category="unsubscribe", group="other", address_hash=hash_, at=at)
+
+
 async def test_stop_by_sms_ends_marketing_by_sms_and_nothing_else(suite: Suite) -> None:
-    reply = ReplyReceived(
-        provider="twilio",
-        provider_event_id="1",
-        channel="sms",
-        address_hash=await hash_of(suite, "sms"),
-        text="Stopp!",
-        at=NOW,
-    )
+    reply = await answered(suite, "Stopp!")
     await suite.tell(reply, tenant=2)
     await suite.tell(reply, mode=Mode.TEST)
     assert await consents(suite) == {"email": True, "sms": True}
@@ -168,28 +171,22 @@ async def test_a_list_without_dates_does_not_undo_a_stop_and_says_nothing_twice(
 
 
 async def test_an_answer_that_is_no_stop_changes_nothing(suite: Suite) -> None:
-    reply = ReplyReceived(
-        provider="twilio",
-        provider_event_id="2",
-        channel="sms",
-        address_hash=await hash_of(suite, "sms"),
-        text="Danke, nicht aufhören!",
-        at=NOW,
-    )
-    await suite.tell(reply)
+    await suite.tell(await answered(suite, "Danke, nicht aufhören!"))
     assert await consents(suite) == {"email": True, "sms": True}
 
 
 async def test_an_unsubscribe_that_came_as_mail_counts(suite: Suite) -> None:
-    fact = BounceClassified(
-        bounce_id=uuid7(),
-        category="unsubscribe",
-        group="other",
-        address_hash=await hash_of(suite, "email"),
-        at=NOW,
-    )
-    await suite.tell(fact)
+    await suite.tell(await unsubscribed(suite))
     assert await consents(suite) == {"sms": True}
+
+
+async def test_a_no_that_is_reported_late_does_not_undo_a_newer_yes(suite: Suite) -> None:
+    for channel in ("email", "sms"):
+        await say(suite, channel=channel, at=(NOW - timedelta(days=1)).isoformat())
+    before = NOW - timedelta(days=2)
+    await suite.tell(await answered(suite, "Stop", before))
+    await suite.tell(await unsubscribed(suite, before))
+    assert await consents(suite) == {"email": True, "sms": True}
 
 
 def link(suite: Suite, **changed: Any) -> str:
