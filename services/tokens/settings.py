@@ -1,8 +1,9 @@
 """Settings of tokens, each with its unit and one sentence."""
 
 from typing import ClassVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from libs.settings import ServiceSettings
 
@@ -34,3 +35,13 @@ class TokensSettings(ServiceSettings):
     pool_max_connections: int = Field(
         8, ge=2, le=100, description="Maximum number of Postgres connections per process."
     )
+
+    @field_validator("default_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        # the sender would take an unknown one for UTC, and send in the middle of the night
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("not a time zone of the IANA database: use a name like Europe/Berlin") from error
+        return name

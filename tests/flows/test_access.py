@@ -127,6 +127,9 @@ async def test_topics_of_test_and_live_are_apart(suite: Suite) -> None:
     await suite.call("PUT", "/v1/topics/trial", {"category": "marketing"}, key=suite.test)
     assert (await suite.call("GET", "/v1/topics/trial")).status_code == 404
     assert (await suite.call("GET", "/v1/topics/trial", key=suite.test)).status_code == 200
+    for key, listed in ((suite.live, []), (suite.test, ["trial"])):
+        page = (await suite.call("GET", "/v1/topics", key=key)).json()
+        assert [topic["name"] for topic in page["items"]] == listed
     client = suite.runtime.client("orders-notification", "access")
     for mode, known in ((Mode.LIVE, False), (Mode.TEST, True)):
         answer = await client.post("/v1/topics:resolve", {"topics": ["trial"]}, tenant=1, mode=mode)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
@@ -39,6 +39,7 @@ async def test_a_key_sent_with_an_idempotency_key_is_not_kept_readable(suite: Su
     first = await suite.call("POST", "/v1/keys", body, idempotency_key="once")
     again = await suite.call("POST", "/v1/keys", body, idempotency_key="once")
     assert again.json() == first.json()
+    assert again.headers["location"] == f"/access/v1/keys/{first.json()['id']}"
     connection = await asyncpg.connect(suite.runtime.dsn_of("access"))
     kept = await connection.fetchval("select body from access.idempotency where key = 'once'")
     await connection.close()
@@ -150,10 +151,36 @@ async def test_a_rotated_key_works_for_its_grace_and_no_longer(suite: Suite) -> 
 async def test_a_rotation_prolongs_no_key(suite: Suite) -> None:
     ends = suite.clock.now + timedelta(hours=1)
     old = await suite.make_key("topics:read", expires_at=ends.isoformat())
-    await suite.call("POST", f"/v1/keys/{old['id']}:rotate", {"grace_hours": 2})
-    suite.clock.advance(timedelta(hours=1))
+    suite.clock.advance(timedelta(minutes=20))
+    new = (await suite.call("POST", f"/v1/keys/{old['id']}:rotate", {"grace_hours": 2})).json()
+    assert datetime.fromisoformat(new["expires_at"]) == suite.clock.now + timedelta(hours=1)  # as the old one was given
+    suite.clock.advance(timedelta(minutes=40))
     keys = (await suite.call("GET", "/v1/keys")).json()["items"]
     assert {key["id"]: key["state"] for key in keys}[old["id"]] == "expired"
+
+
+async def test_a_key_rotated_without_grace_ends_at_once_and_is_not_rotated_again(suite: Suite) -> None:
+    old = await suite.make_key("topics:read")
+    new = (await suite.call("POST", f"/v1/keys/{old['id']}:rotate", {"grace_hours": 0})).json()
+    keys = (await suite.call("GET", "/v1/keys")).json()["items"]
+    assert {key["id"]: key["state"] for key in keys if key["id"] in (old["id"], new["id"])} == {
+        old["id"]: "expired",
+        new["id"]: "active",
+    }
+    again = await suite.call("POST", f"/v1/keys/{old['id']}:rotate")
+    assert (again.status_code, "already expired" in again.json()["detail"]) == (409, True)
+
+
+async def test_what_is_done_to_a_key_is_in_the_audit_of_its_own_tenant_and_mode(suite: Suite) -> None:
+    tenant = (await suite.call("POST", "/v1/tenants", {"name": "Brand"})).json()["number"]
+    theirs = await suite.make_key("events:send", tenant=tenant, mode="test")
+    await suite.call("DELETE", f"/v1/keys/{theirs['id']}")
+    connection = await asyncpg.connect(suite.runtime.dsn_of("access"))
+    told = await connection.fetch(
+        "select tenant, mode from access.outbox where partition_key = $1 order by id", theirs["id"]
+    )
+    await connection.close()
+    assert [tuple(row) for row in told] == [(tenant, Mode.TEST)] * 2  # created and revoked by the operator's live key
 
 
 async def test_every_scope_of_the_list_can_be_given(suite: Suite) -> None:

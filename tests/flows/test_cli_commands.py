@@ -105,6 +105,13 @@ def test_lists_are_read_page_by_page(suite: ScriptedSuite, shell: Shell) -> None
     assert [topic["name"] for topic in shell.json("topics", "list")] == ["a", "b"]
 
 
+def test_a_limit_ends_a_list_before_its_last_page(suite: ScriptedSuite, shell: Shell) -> None:
+    pages = [{"items": [{"id": str(n)} for n in range(size)], "next_cursor": "n"} for size in (500, 100)]
+    suite.on("GET", EVENTS[1], *((200, page) for page in pages))
+    assert len(shell.json("events", "list", "--limit", "600")) == 600
+    assert [parse_qs(query)["limit"] for query in suite.queries] == [["500"], ["100"]]
+
+
 def test_nothing_there_says_what_to_start(shell: Shell) -> None:
     result = shell.run("events", "list", exit_code=Exit.UNREACHABLE, DEPESCHE_URL="http://127.0.0.1:9")
     assert "depesche up" in result.stderr
@@ -156,6 +163,15 @@ def test_an_import_reports_refused_rows(suite: ScriptedSuite, shell: Shell, tmp_
     result = shell.run("recipients", "import", "c.csv", exit_code=Exit.REFUSED)
     assert "line 3 E-Mail: No e-mail address." in result.stderr
     assert (suite.asked[0][2]["content-type"], suite.asked[0][3]) == ("text/csv", b"key;E-Mail\n1;a@b.c\n2;x\n")
+
+
+def test_a_file_is_not_sent_again_by_a_command_that_has_read_it_to_its_end(
+    suite: ScriptedSuite, shell: Shell, tmp_path: Path
+) -> None:
+    suite.on("POST", "/tokens/v1/imports", (503, {"title": "Not available right now", "detail": "Postgres starts."}))
+    (tmp_path / "c.csv").write_bytes(b"key\n1\n")
+    shell.run("recipients", "import", "c.csv", exit_code=Exit.UNREACHABLE)
+    assert [body for _, _, _, body in suite.asked] == [b"key\n1\n"]
 
 
 def test_an_import_says_what_columns_mean_and_reads_standard_input(suite: ScriptedSuite, shell: Shell) -> None:

@@ -14,7 +14,7 @@ TYPES = "/orders-notification/v1/event-types"
 def test_apply_creates_changes_and_leaves_alone(suite: ScriptedSuite, shell: Shell, tmp_path: Path) -> None:
     held = {"type": "b", "version": 3, "description": "B", "schema": {"type": "object"}, "updated_at": "2027"}
     suite.on("GET", f"{TYPES}/b", (200, held))
-    suite.on("GET", f"{TYPES}/c", (200, {**held, "type": "c"}))
+    suite.answers["GET", f"{TYPES}/c"] = lambda _: (200, {**held, "type": "c"}, {"etag": '"3"'})
     for name in "ac":
         suite.on("PUT", f"{TYPES}/{name}", (200, {}))
     (tmp_path / "types.yaml").write_text(
@@ -22,7 +22,15 @@ def test_apply_creates_changes_and_leaves_alone(suite: ScriptedSuite, shell: She
     )
     outcomes = shell.json("event-types", "apply", "types.yaml")["outcomes"]
     assert [(o["name"], o["result"]) for o in outcomes] == [("a", "created"), ("b", "unchanged"), ("c", "changed")]
-    assert [path for method, path, _, _ in suite.asked if method == "PUT"] == [f"{TYPES}/a", f"{TYPES}/c"]
+    written = [(path, headers.get("if-match")) for method, path, headers, _ in suite.asked if method == "PUT"]
+    assert written == [(f"{TYPES}/a", None), (f"{TYPES}/c", '"3"')]  # nobody's edit of meanwhile is overwritten
+
+
+def test_what_cannot_be_read_is_not_taken_for_new(suite: ScriptedSuite, shell: Shell, tmp_path: Path) -> None:
+    suite.on("GET", f"{TYPES}/a", (500, {"title": "Our side", "detail": "Logged."}))
+    (tmp_path / "types.yaml").write_text("name: a\n")
+    shell.run("event-types", "apply", "types.yaml", exit_code=Exit.FAILED)
+    assert [method for method, _, _, _ in suite.asked] == ["GET"]
 
 
 def test_a_dry_run_sends_nothing(suite: ScriptedSuite, shell: Shell, tmp_path: Path) -> None:

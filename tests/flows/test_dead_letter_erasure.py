@@ -173,7 +173,7 @@ async def test_letters_end_after_the_days_for_which_they_are_kept(world: World) 
     await world.execute("update dead_letter set dead_at = now() - interval '29 days'")
     await forget_old(world.database, Kept(30, 400))
     assert len(await world.letters()) == 1
-    await forget_old(world.database, Kept(28, 400))
+    await Relay(world.database, [], kept=Kept(28, 400))._forget_old()
     assert await world.letters() == []
 
 

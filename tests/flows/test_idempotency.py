@@ -17,6 +17,7 @@ async def test_another_callers_key_is_another_key(client: httpx.AsyncClient) -> 
     other = await client.post("/v1/things", json=BODY, headers=headers | {"authorization": "Bearer dp_live_other"})
     assert (ours.json()["tenant"], other.json()["tenant"]) == (7, 8)
     assert calls == [1, 1]
+    assert (await client.post("/v1/busy", headers=headers)).json() == "done"  # nor is it one elsewhere
 
 
 async def test_an_answer_that_cannot_be_kept_is_still_the_answer(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from msgspec import structs
 
 from libs.contracts.access import TenantChanged, TopicChanged
 from libs.contracts.envelope import Envelope
@@ -15,6 +16,8 @@ from libs.messaging.outbox import Outgoing, append
 from libs.messaging.postgres import Relay
 from libs.storage.database import Database
 from tests.conftest import by_role
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture
@@ -55,6 +58,11 @@ class Listener:
         return Subscriber(self.app_id, TenantChanged.TYPE, self)
 
 
+async def make_due(access: Database, later: str = "0 hours") -> None:
+    async with access.acquire() as connection:
+        await connection.execute("update outbox_delivery set due_at = now() + $1::text::interval", later)
+
+
 async def count(access: Database, table: str) -> int:
     async with access.acquire() as connection:
         return int(await connection.fetchval(f"select count(*) from {table}"))
@@ -73,12 +81,14 @@ async def test_a_batch_reaches_every_subscriber_once_and_leaves_nothing(access: 
 async def test_a_poison_event_is_kept_with_its_reason_and_stops_no_neighbour(access: Database) -> None:
     listener = Listener("listener")
     listener.refuse[2] = Invalid("no such thing")
-    await publish(access, *(tenant(n) for n in range(4)))
+    await publish(access, *(structs.replace(tenant(n), traceparent=TRACE) for n in range(4)))
+    async with access.acquire() as connection:
+        await connection.execute("update outbox set created_at = '2027-03-01'")
     await Relay(access, [listener.subscriber()]).publish_once()
     assert listener.taken == [0, 1, 3]
     async with access.acquire() as connection:
-        row = await connection.fetchrow("select subscriber, reason from dead_letter")
-    assert row["subscriber"] == "listener"
+        row = await connection.fetchrow("select subscriber, reason, traceparent, created_at from dead_letter")
+    assert (row["subscriber"], row["traceparent"], row["created_at"].year) == ("listener", TRACE, 2027)
     assert "no such thing" in row["reason"]
     assert await count(access, "outbox") == 0
 
@@ -91,11 +101,26 @@ async def test_what_one_subscriber_owes_is_tried_again_for_it_alone(access: Data
     await relay.publish_once()
     assert await count(access, "outbox_delivery") == 1
     shaky.refuse.clear()
-    async with access.acquire() as connection:
-        await connection.execute("update outbox_delivery set due_at = now()")
+    await make_due(access, "1 hour")
+    assert (await relay.redeliver_once(), shaky.taken) == (0, [])  # not before it is due
+    await make_due(access)
     assert await relay.redeliver_once() == 1
     assert (steady.taken, shaky.taken) == ([1], [1])
     assert await count(access, "outbox") == await count(access, "outbox_delivery") == 0
+
+
+async def test_an_event_stays_until_all_have_it_who_are_owed_it(access: Database) -> None:
+    first, second = Listener("first"), Listener("second")
+    first.refuse[1] = second.refuse[1] = Unavailable("later")
+    await publish(access, tenant(1))
+    relay = Relay(access, [first.subscriber(), second.subscriber()])
+    await relay.publish_once()
+    for listener in (first, second):
+        listener.refuse.clear()
+        await make_due(access)
+        await relay.redeliver_once()
+    assert first.taken == second.taken == [1]
+    assert await count(access, "outbox") == 0
 
 
 async def test_who_always_fails_ends_as_a_dead_letter_not_a_loop(access: Database) -> None:
@@ -105,8 +130,7 @@ async def test_who_always_fails_ends_as_a_dead_letter_not_a_loop(access: Databas
     relay = Relay(access, [listener.subscriber()], max_attempts=3)
     await relay.publish_once()
     for _ in range(5):
-        async with access.acquire() as connection:
-            await connection.execute("update outbox_delivery set due_at = now()")
+        await make_due(access)
         await relay.redeliver_once()
     assert len(listener.batches) == 3
     assert await count(access, "dead_letter") == 1
@@ -125,8 +149,7 @@ async def test_an_outage_longer_than_all_tries_buries_nothing(access: Database) 
         await relay.redeliver_once()
     assert await count(access, "dead_letter") == 0
     listener.refuse.clear()
-    async with access.acquire() as connection:
-        await connection.execute("update outbox_delivery set due_at = now()")
+    await make_due(access)
     await relay.redeliver_once()
     assert listener.taken == [1]
     assert await count(access, "outbox") == 0
@@ -176,11 +199,10 @@ async def test_traceparent_and_subject_travel_with_the_event(access: Database) -
     async def keep(batch: Sequence[Envelope]) -> None:
         seen.extend(batch)
 
-    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     event = TenantChanged(number=3, name="Shop", default_locale="de", version=2)
-    await publish(access, Outgoing(event, "3", 3, 2, subject="order-1", traceparent=parent))
+    await publish(access, Outgoing(event, "3", 3, 2, subject="order-1", traceparent=TRACE))
     await Relay(access, [Subscriber("x", TenantChanged.TYPE, keep)]).publish_once()
-    assert seen[0].traceparent == parent
+    assert seen[0].traceparent == TRACE
     assert (seen[0].subject, seen[0].tenant, seen[0].data) == ("order-1", 3, event)
     assert seen[0].time <= datetime.now(UTC)
 
@@ -204,8 +226,7 @@ async def test_an_event_of_a_bundle_that_fails_is_tried_again_without_its_neighb
     assert sorted(listener.taken) == [n for n in range(20) if n not in (3, 5)]
     assert (await count(access, "outbox"), await count(access, "dead_letter")) == (1, 1)
     listener.refuse.clear()
-    async with access.acquire() as connection:
-        await connection.execute("update outbox_delivery set due_at = now()")
+    await make_due(access)
     await relay.redeliver_once()
     assert listener.taken[-1] == 3
     assert await count(access, "outbox") == 0
@@ -217,12 +238,11 @@ async def test_subject_key_and_trace_of_each_event_survive_a_bundle(access: Data
     async def keep(batch: Sequence[Envelope]) -> None:
         seen.extend(batch)
 
-    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     event = TenantChanged(number=3, name="Käse 🧀", default_locale="de", version=2)
-    await publish(access, *(Outgoing(event, f"k{n}", 3, 2, f"order-{n}", parent) for n in range(10)))
+    await publish(access, *(Outgoing(event, f"k{n}", 3, 2, f"order-{n}", TRACE) for n in range(10)))
     await Relay(access, [Subscriber("x", TenantChanged.TYPE, keep)]).publish_once()
     assert [(e.subject, e.key, e.traceparent, e.data) for e in seen] == [
-        (f"order-{n}", f"k{n}", parent, event) for n in range(10)
+        (f"order-{n}", f"k{n}", TRACE, event) for n in range(10)
     ]
     assert len({e.id for e in seen}) == 10
 
@@ -272,8 +292,7 @@ async def test_who_hangs_holds_a_batch_up_for_one_time_out(access: Database, mon
     assert asked == [5]
     assert await count(access, "outbox_delivery") == 5
 
-    async with access.acquire() as connection:
-        await connection.execute("update outbox_delivery set due_at = now()")
+    await make_due(access)
     assert await relay.redeliver_once() == 2
     async with access.acquire() as connection:
         tries = [row[0] for row in await connection.fetch("select attempts from outbox_delivery order by attempts")]

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 
 from msgspec import structs
+from prometheus_client import REGISTRY
 
 from libs.contracts.access import TenantChanged
 from libs.contracts.envelope import Envelope
 from libs.messaging.bus import Subscriber
+from libs.messaging.figures import OutboxFigures
 from libs.messaging.outbox import FIRST_LANE, SECOND_LANE, Outgoing
 from libs.messaging.postgres import Relay
 from libs.storage.database import Database
@@ -61,9 +63,26 @@ async def test_a_batch_is_bounded_by_its_bytes(access: Database) -> None:
     listener = Listener("listener")
     large = TenantChanged(number=1, name="x" * 100_000, default_locale="de", version=1)
     for n in range(40):
-        await publish(access, Outgoing(structs.replace(large, number=n), key=str(n), tenant=1, mode=1))
+        name = "x" * (300_000 if n == 20 else 100_000)  # one is larger than a whole batch
+        await publish(access, Outgoing(structs.replace(large, number=n, name=name), key=str(n), tenant=1, mode=1))
     relay = Relay(access, [listener.subscriber()])
     while await relay.publish_once():
         pass
     assert sorted(listener.taken) == list(range(40))
     assert max(listener.batches) == 2
+
+
+async def test_how_far_an_outbox_is_behind_is_measured_in_seconds_over_both_lanes(access: Database) -> None:
+    await publish(access, tenant(1), structs.replace(tenant(2), lane=SECOND_LANE))
+    async with access.acquire() as connection:
+        await connection.execute(
+            "update outbox set created_at = now() - interval '1 hour' where lane = $1", SECOND_LANE
+        )
+    await OutboxFigures("lanes", access).look()
+    lag, waiting = (
+        REGISTRY.get_sample_value(f"depesche_outbox_{name}", {"service": "lanes"})
+        for name in ("lag_seconds", "waiting")
+    )
+    assert lag is not None
+    assert 3_600 <= lag < 36_000
+    assert waiting == 2

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from libs.contracts.audit import ActionRecorded
 from libs.contracts.delivery import MessageRejected, Rejection
 from libs.contracts.outcomes import Mode
 from libs.contracts.tokens import DeviceRetired, RecipientChanged
@@ -82,9 +83,14 @@ async def test_the_same_device_with_another_user_moves(suite: Suite) -> None:
 
 
 async def test_a_new_token_takes_the_place_of_the_old_one(suite: Suite) -> None:
+    await register(suite, "i-0", "fHk3:APA91b-a-third-token", recipient="customer:1")
     made = await register(suite, recipient="customer:1")
+    await suite.events()
     answer = await suite.call("POST", "/v1/devices/i-1:refresh", {"token": OTHER})
     assert (answer.json()["id"], answer.json()["recipient"]) == (made["id"], "customer:1")
+    (told,) = [e for e in await suite.events() if isinstance(e, ActionRecorded)]
+    assert (told.action, told.object, told.after) == ("device.refresh", "customer:1", {"address": made["id"]})
+    await suite.call("POST", "/v1/devices/i-0:unregister")
     assert [a["value"] for a in await addresses(suite, "customer:1")] == [OTHER]
     unknown = await suite.call("POST", "/v1/devices/i-9:refresh", {"token": OTHER})
     assert unknown.status_code == 404

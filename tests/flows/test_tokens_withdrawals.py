@@ -1,7 +1,7 @@
 """A no by the customer takes one click, one word or one mail."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -33,29 +33,18 @@ async def suite(dsn: str, make_runtime: Callable[[str], Runtime]) -> AsyncIterat
         yield suite
 
 
-async def stop(suite: Suite) -> ReplyReceived:
-    return ReplyReceived(
-        provider="twilio",
-        provider_event_id="1",
-        channel="sms",
-        address_hash=await hash_of(suite, "sms"),
-        text="Stopp!",
-        at=NOW,
-    )
+async def answered(suite: Suite, text: str, at: datetime = NOW) -> ReplyReceived:
+    hash_ = await hash_of(suite, "sms")
+    return ReplyReceived(provider="t", provider_event_id="1", channel="sms", address_hash=hash_, text=text, at=at)
 
 
-async def unsubscribed(suite: Suite) -> BounceClassified:
-    return BounceClassified(
-        bounce_id=uuid7(),
-        category="unsubscribe",
-        group="other",
-        address_hash=await hash_of(suite, "email"),
-        at=NOW,
-    )
+async def unsubscribed(suite: Suite, at: datetime = NOW) -> BounceClassified:
+    hash_ = await hash_of(suite, "email")
+    return BounceClassified(bounce_id=uuid7(), category="unsubscribe", group="other", address_hash=hash_, at=at)
 
 
 async def test_stop_by_sms_ends_marketing_by_sms_and_nothing_else(suite: Suite) -> None:
-    reply = await stop(suite)
+    reply = await answered(suite, "Stopp!")
     await suite.tell(reply, tenant=2)
     await suite.tell(reply, mode=Mode.TEST)
     assert await consents(suite) == {"email": True, "sms": True}
@@ -67,21 +56,22 @@ async def test_stop_by_sms_ends_marketing_by_sms_and_nothing_else(suite: Suite) 
 
 
 async def test_an_answer_that_is_no_stop_changes_nothing(suite: Suite) -> None:
-    reply = ReplyReceived(
-        provider="twilio",
-        provider_event_id="2",
-        channel="sms",
-        address_hash=await hash_of(suite, "sms"),
-        text="Danke, nicht aufhören!",
-        at=NOW,
-    )
-    await suite.tell(reply)
+    await suite.tell(await answered(suite, "Danke, nicht aufhören!"))
     assert await consents(suite) == {"email": True, "sms": True}
 
 
 async def test_an_unsubscribe_that_came_as_mail_counts(suite: Suite) -> None:
     await suite.tell(await unsubscribed(suite))
     assert await consents(suite) == {"sms": True}
+
+
+async def test_a_no_that_is_reported_late_does_not_undo_a_newer_yes(suite: Suite) -> None:
+    for channel in ("email", "sms"):
+        await say(suite, channel=channel, at=(NOW - timedelta(days=1)).isoformat())
+    before = NOW - timedelta(days=2)
+    await suite.tell(await answered(suite, "Stop", before))
+    await suite.tell(await unsubscribed(suite, before))
+    assert await consents(suite) == {"email": True, "sms": True}
 
 
 def link(suite: Suite, **changed: Any) -> str:
@@ -130,7 +120,7 @@ async def test_a_no_overrules_a_yes_from_a_clock_that_is_ahead(suite: Suite, how
         case "mail":
             await suite.tell(await unsubscribed(suite))
         case "stop":
-            await suite.tell(await stop(suite), await stop(suite))
+            await suite.tell(await answered(suite, "Stopp!"), await answered(suite, "Stopp!"))
         case _:
             await say(suite, channel="email", topic="*" if how == "shop-all" else "news", granted=False)
     assert await consents(suite) == {"email" if how == "stop" else "sms": True}
@@ -140,7 +130,7 @@ async def test_a_no_overrules_a_yes_from_a_clock_that_is_ahead(suite: Suite, how
 
 
 async def test_a_yes_after_a_stop_holds_even_if_the_stop_is_delivered_again(suite: Suite) -> None:
-    said = await stop(suite)
+    said = await answered(suite, "Stopp!")
     await suite.tell(said)
     suite.clock.advance(timedelta(seconds=30))
     await say(suite, channel="sms")

@@ -68,6 +68,14 @@ async def test_old_rows_go_in_portions_until_none_is_left(database: str) -> None
             )
         assert await in_portions(opened, keeping._KEYS, "1 day", portion=10) == 25
         assert await in_portions(opened, keeping._KEYS, "1 day", portion=10) == 0
+        async with opened.acquire() as connection:
+            await connection.execute(
+                "insert into idempotency (scope, key, body_hash, created_at) "
+                "select '', n::text, '', now() - n * interval '1 hour' from generate_series(23, 25, 2) as n"
+            )
+        await keeping.forget_old(opened, keeping.Kept())
+        async with opened.acquire() as connection:  # a day, as the API says
+            assert [row["key"] for row in await connection.fetch("select key from idempotency")] == ["23"]
     finally:
         await opened.close()
 

@@ -58,8 +58,8 @@ async def refresh_device(deps: Tokens, act: Act, device: Device) -> None:
             if known.retired_why == _UNREGISTERED:
                 return
             change = Change(key=RecipientKey(known.owner), devices=(device,))
-            (saved,) = await save_recipients(unit, act, [change], deps.hasher)
-            await unit.publish([action(act, "device.refresh", known.owner, {"address": saved.id})])
+            await save_recipients(unit, act, [change], deps.hasher)
+            await unit.publish([action(act, "device.refresh", known.owner, {"address": known.address.id})])
 
     await contended(transaction)
 

@@ -60,6 +60,12 @@ def test_an_invalid_value_is_named_by_its_variable(shell: Shell) -> None:
     assert "DEPESCHE_PORT" in result.stderr
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berln", "", "../UTC"])
+def test_an_unknown_zone_of_quiet_hours_is_refused(shell: Shell, zone: str) -> None:
+    result = shell.run("settings", "tokens", exit_code=Exit.USAGE, DEPESCHE_TOKENS_DEFAULT_ZONE=zone)
+    assert "DEPESCHE_TOKENS_DEFAULT_ZONE" in result.stderr
+
+
 def test_output_can_be_limited_to_a_section_or_to_changes(shell: Shell) -> None:
     changed = shell.json("settings", "suite", "--changed", DEPESCHE_PORT="9")["settings"]
     assert {one["name"] for one in changed} == {"DEPESCHE_DATA_DIR", "DEPESCHE_PORT"}
