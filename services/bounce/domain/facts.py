@@ -10,7 +10,8 @@ from services.bounce.domain.providers import Providers
 from services.bounce.domain.reports import Kind, Report, Reported, Sentences, codes_in, read_sentences, told_about
 from services.bounce.domain.rules.ruleset import Reply
 from services.bounce.domain.templates import template_of
-from services.bounce.domain.told import host_in, without_class, without_host
+from services.bounce.domain.told import host_in, without_host
+from services.bounce.domain.wrapped import unwrapped
 
 _made = tuple.__new__  # faster: a named tuple's own constructor and `_make` are Python functions
 
@@ -222,13 +223,15 @@ def reply_in(
     address: str | None = None,
 ) -> Reply:
     """Build a bare reply with the codes that it contains."""
-    text = without_class(text)
+    whole, text = text, unwrapped(text)
     words = without_host(text)
     provider = providers.of_address(address) if address else None
     if words is not text:
         provider = provider or providers.of_host(host_in(text))
         text = words
     found_code, found_enhanced = codes_in(text)
+    if found_code is None and found_enhanced is None and whole is not text:
+        found_code, found_enhanced = codes_in(whole)
     return _made(Reply, (text, codes[0] or found_code, codes[1] or found_enhanced, provider, source, None))
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from services.bounce.domain.mime import Part, decode_words, header_lines, unfolded
 from services.bounce.domain.reading import Mail
-from services.bounce.domain.told import ADDRESS, host_in, without_class, without_host
+from services.bounce.domain.told import ADDRESS, host_in, without_host
+from services.bounce.domain.wrapped import unwrapped
 
 MAX_RECIPIENTS = 100
 MAX_TEXT = 4_000
@@ -163,7 +164,7 @@ def _block(text: str) -> list[_Fields]:
 
 def _reported(fields: _Fields) -> Reported:
     said = _untyped(fields.get("diagnostic-code", "")) or _supplement(fields.get("x-supplementary-info", ""))
-    diagnostic = without_class(said) or _comment(fields.get("status", ""))
+    diagnostic = unwrapped(said) or _comment(fields.get("status", ""))
     host = _untyped(fields.get("remote-mta", "")).partition(" ")[0] or None
     if " said:" in diagnostic:
         host, diagnostic = host or host_in(diagnostic), without_host(diagnostic)

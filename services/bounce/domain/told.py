@@ -10,6 +10,7 @@ import re
 import msgspec
 
 from services.bounce.domain.signs import Signed
+from services.bounce.domain.wrapped import unwrapped
 
 MAX_TOLD = 100
 MAX_TEXT = 4_000
@@ -41,8 +42,6 @@ _PROSE = Signed(
         re.IGNORECASE,
     ),
 )
-# Cisco's gateways put their own class before the server's words: 5.1.0 - Unknown address error 552-'too large'
-_CLASS = re.compile(r"\b[45]\.\d\.\d - [A-Z][\w ()/-]{3,60}?[ (]'?([45]\d\d)(?:-'|', \[')(.{4,})'", re.DOTALL)
 _HOST = re.compile(
     r"\bhost:?\s{1,4}([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.?\s{0,3}[\[(\n]|while talking to ([\w.-]{3,255}?)\.?:"
     r"|(?:domain|by) ([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\.? \[[\da-f.:]{3,45}\]",
@@ -176,18 +175,12 @@ def without_prose(text: str) -> str:
     """Return the other server's reply, if the report passes it on after sentences of its own."""
     ends = [found.end() for found in _PROSE.finditer(text)]
     rest = text[ends[-1] :] if ends else _refused_in(text)
-    return without_class(rest if len(rest.strip()) > 8 else text)[:MAX_TEXT]
+    return unwrapped(rest if len(rest.strip()) > 8 else text)[:MAX_TEXT]
 
 
 def _refused_in(text: str) -> str:
     """Return the refusals of a session that is printed whole; empty if there is none."""
     return "\n".join(_ANSWERED.findall(text)) if _GREETS.search(text) else ""
-
-
-def without_class(text: str) -> str:
-    """Return only the server's words, if a gateway has put the name of a class before them."""
-    found = _CLASS.search(text) if " - " in text and "'" in text else None
-    return f"{found[1]} {found[2]}" if found else text
 
 
 def host_in(text: str) -> str | None:

@@ -5,7 +5,7 @@ import pytest
 
 from services.bounce.domain.facts import judge, of_text
 from services.bounce.domain.reports import read_mail
-from services.bounce.domain.told import without_class
+from services.bounce.domain.wrapped import without_class
 from tests.compiled import compiled_rules as rules
 
 KIM = "kim@x.example"
