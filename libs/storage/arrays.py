@@ -16,7 +16,7 @@ _OTHERS = frozenset({set, frozenset, deque, range, type({}.keys()), type({}.valu
 
 def tell_arrays_by_type() -> None:
     """For all connections of the process. Anything but a list or tuple then raises asyncpg.DataError as an array."""
-    protocol.IterableABC, protocol.SizedABC = (list, tuple), object
+    protocol.IterableABC, protocol.SizedABC, protocol.MappingABC = (list, tuple), object, dict
 
 
 def with_arrays(arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -146,6 +146,8 @@ def about_others(report: Report, classifier: Classifier, ours: Callable[[str], b
 
 def _common(facts: list[Fact]) -> Fact:
     """Return the fact about one that is not dead, if there is one; a refusal that is not final proves no death."""
+    if len(facts) == 1:
+        return facts[0]
     alive = (f for f in facts if not f.permanent or CATEGORIES[f.category].action is not Action.SUPPRESS)
     return next(alive, facts[0])
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.bounce.domain.policy import Bars, Decision, History, Policy, Proof, Verdict, Waits, decide, may_be_parked
+from services.bounce.domain.policy import Decision, History, Leaves, Policy, Proof, Verdict, Waits, decide, may_be_parked
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):
@@ -19,14 +19,13 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def decision(self) -> Decision:
-        match self.verdict:
-            case Bars(policy=policy):
-                parks = self.breaker is not None and may_be_parked(policy)
-                return Decision.PARKED if parks else Decision.BARS
-            case Waits(asks=domain):
-                return Decision.ASKS if domain else Decision.WAITS
-            case _:
-                return Decision.LEAVES
+        verdict = self.verdict  # compared by type: `match` takes three times as long
+        if isinstance(verdict, Waits):
+            return Decision.ASKS if verdict.asks else Decision.WAITS
+        if isinstance(verdict, Leaves):
+            return Decision.LEAVES
+        parks = self.breaker is not None and may_be_parked(verdict.policy)
+        return Decision.PARKED if parks else Decision.BARS
 
 
 def judge_all(
@@ -38,7 +37,10 @@ def judge_all(
     """Return verdicts by fact. `breakers`: the open one, by fact. Histories may contain others of the same batch."""
     judged: dict[UUID, Judged] = {}
     for proof, history in facts:
-        earlier = any((other.at, other.id.int) < (proof.at, proof.id.int) for other in history.proofs)
-        verdict = decide(proof, history, policy, now)
-        judged[proof.id] = Judged(proof, verdict, not earlier, breakers.get(proof.id))
+        first = history.proofs == (proof,) or not any(_is_before(other, proof) for other in history.proofs)
+        judged[proof.id] = Judged(proof, decide(proof, history, policy, now), first, breakers.get(proof.id))
     return judged
+
+
+def _is_before(one: Proof, other: Proof) -> bool:
+    return (one.at, one.id.int) < (other.at, other.id.int)

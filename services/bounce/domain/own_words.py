@@ -18,14 +18,14 @@ _RETURNED_BELOW = Signed(
         *("nachricht", "message d'origine", "header", "---", "received:", "return-path:"),
     ),
     re.compile(
-        r"(?:[ \t>|=*#_~+-]{13,80}+|.{0,12})(?:this is a copy of (?:the|your) message"
+        r"[ >]{0,2}(?:received|return-path):"
+        r"|(?:[ \t>|=*#_~+-]{1,80}+|.{0,12}?)(?:this is a copy of (?:the|your) message"
         r"|below (?:this line )?is a copy of the (?:original )?message"
         r"|original message(?! was received)|returned message|message header(?:s)? follow|unsent message"
         r"|headers? of the (?:original |source )?(?:message|mail)|the header of the original"
         r"|attachment is a copy|(?:start of )?returned mail|message text follows"
         r"|(?:ursprüngliche|original-)\s?nachricht|message d'origine|mensaje original"
-        r"|enclosed is a copy|copy of (?:the|your) (?:original )?message|-{3,}\s?original|original mail as follows)"
-        r"|[ >]{0,2}(?:received|return-path):",
+        r"|enclosed is a copy|copy of (?:the|your) (?:original )?message|-{3,}\s?original|original mail as follows)",
         re.I,
     ),
 )

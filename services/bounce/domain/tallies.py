@@ -83,7 +83,7 @@ class Tally:
 
     def add(self, count: int, at: datetime, bounce: UUID) -> None:
         self.count += count
-        if (at, bounce.int) > (self.last_at, self.last_bounce.int):
+        if at > self.last_at or (at == self.last_at and bounce.int > self.last_bounce.int):
             self.last_at, self.last_bounce = at, bounce
 
 

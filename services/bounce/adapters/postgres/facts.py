@@ -139,11 +139,13 @@ class PostgresFacts:
         bars: list[Evidence] = []
         parks: list[tuple[UUID, Evidence]] = []
         for fact in facts:
-            match judged[fact.id]:
-                case Judged(verdict=Bars() as verdict, breaker=UUID() as breaker, decision=Decision.PARKED):
-                    parks.append((breaker, evidence_of(fact, verdict)))
-                case Judged(verdict=Bars() as verdict):
-                    bars.append(evidence_of(fact, verdict))
+            one = judged[fact.id]
+            if isinstance(one.verdict, Bars):
+                evidence = evidence_of(fact, one.verdict)
+                if one.breaker is not None and one.decision is Decision.PARKED:
+                    parks.append((one.breaker, evidence))
+                else:
+                    bars.append(evidence)
         placed = await place_all(connection, bars)
         await confirm(connection, placed.all, now)
         parked = await park(connection, parks)
