@@ -5,6 +5,7 @@ import random
 import re
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,13 @@ from services.bounce.ports.rules import UnfitPattern
 
 RULES, _ = shipped()
 EXAMPLES = [comparable(example["text"]) for rule in RULES.rules for example in rule.examples]
-RE = backtracking.ReScan(RULES.patterns)
 FRAGMENTS = sorted({word for text in EXAMPLES for word in text.split()})
+
+
+@cache
+def by_re() -> Scan:
+    """Compiled when first asked for: it takes seconds, and every test process imports this file."""
+    return backtracking.ReScan(RULES.patterns)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,7 @@ def hyperscan() -> HyperscanScan:
 
 def test_every_example_matches_identically(hyperscan: HyperscanScan) -> None:
     for text in EXAMPLES:
-        assert sorted(hyperscan(text)) == RE(text), text
+        assert sorted(hyperscan(text)) == by_re()(text), text
 
 
 def gapped(count: int) -> tuple[bytes, ...]:
@@ -60,7 +66,11 @@ def gapped(count: int) -> tuple[bytes, ...]:
 
 
 GAPPED = gapped(600)
-GAPPED_RE = backtracking.ReScan(GAPPED)
+
+
+@cache
+def gapped_by_re() -> Scan:
+    return backtracking.ReScan(GAPPED)
 
 
 def text_with(number: int) -> bytes:
@@ -81,8 +91,8 @@ def test_many_phrases_with_gaps_match_identically(with_gaps: HyperscanScan) -> N
     matched = set()
     for number in range(len(GAPPED)):
         text = text_with(number)
-        assert sorted(with_gaps(text)) == GAPPED_RE(text), text
-        matched.update(GAPPED_RE(text))
+        assert sorted(with_gaps(text)) == gapped_by_re()(text), text
+        matched.update(gapped_by_re()(text))
     assert len(matched) > len(GAPPED) // 2  # they do not agree merely because nothing matches
 
 
@@ -90,7 +100,7 @@ def test_many_phrases_with_gaps_match_identically(with_gaps: HyperscanScan) -> N
 @given(words=st.lists(st.sampled_from(FRAGMENTS), max_size=40))
 def test_texts_of_words_from_gap_phrases_match_identically(with_gaps: HyperscanScan, words: list[bytes]) -> None:
     text = b" " + b" ".join(words) + b" "
-    assert sorted(with_gaps(text)) == GAPPED_RE(text)
+    assert sorted(with_gaps(text)) == gapped_by_re()(text)
 
 
 def test_thousands_of_phrases_with_gaps_compile_in_seconds() -> None:
@@ -105,25 +115,25 @@ def test_thousands_of_phrases_with_gaps_compile_in_seconds() -> None:
 @given(words=st.lists(st.sampled_from(FRAGMENTS), max_size=25))
 def test_texts_of_the_patterns_words_match_identically(hyperscan: HyperscanScan, words: list[bytes]) -> None:
     text = b" " + b" ".join(words) + b" "
-    assert sorted(hyperscan(text)) == RE(text)
+    assert sorted(hyperscan(text)) == by_re()(text)
 
 
 @settings(max_examples=100)
 @given(text=st.text(max_size=300))
 def test_any_text_matches_identically(hyperscan: HyperscanScan, text: str) -> None:
     seen = comparable(text)
-    assert sorted(hyperscan(seen)) == RE(seen)
+    assert sorted(hyperscan(seen)) == by_re()(seen)
 
 
 @pytest.mark.parametrize(
     "text", [b"", b" ", b"\x00" * 50, b"\xff\xfe" * 50, b" mailbox " * 200, b" user" * 400, b" no" * 600]
 )
 def test_random_bytes_match_identically(hyperscan: HyperscanScan, text: bytes) -> None:
-    assert sorted(hyperscan(text)) == RE(text)
+    assert sorted(hyperscan(text)) == by_re()(text)
 
 
 def test_concurrent_scans_do_not_interfere(hyperscan: HyperscanScan) -> None:
-    expected = [RE(text) for text in EXAMPLES]
+    expected = [by_re()(text) for text in EXAMPLES]
     wrong: list[bytes] = []
 
     def work() -> None:
@@ -203,7 +213,9 @@ def own() -> dict[str, Scan]:
         "re": backtracking.ReScan(rules.patterns),
         "hyperscan": HyperscanScan(rules.patterns, rules.digest),
         "two passes": compiled_beside(rules, (RULES, compiled(RULES))),
-        "parts of re": CompositeScan(rules.patterns, [(RULES.patterns, RE), (others, backtracking.ReScan(others))]),
+        "parts of re": CompositeScan(
+            rules.patterns, [(RULES.patterns, by_re()), (others, backtracking.ReScan(others))]
+        ),
     }
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -62,7 +63,17 @@ class Amazon:
 
     def __init__(self, region: str = "eu-central-1", valid: timedelta = timedelta(days=3_650)) -> None:
         self.region = region
-        self.key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+        self.valid = valid
+        self.certificate_url = f"https://sns.{region}.amazonaws.com/SimpleNotificationService-{uuid4().hex}.pem"
+        self.fetched: list[str] = []
+
+    @cached_property
+    def key(self) -> rsa.RSAPrivateKey:
+        """Made when first asked for: it takes a tenth of a second, and every test process imports this file."""
+        return rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+
+    @cached_property
+    def pem(self) -> bytes:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
         start = datetime(2020, 1, 1, tzinfo=UTC)
         certificate = (
@@ -72,12 +83,10 @@ class Amazon:
             .public_key(self.key.public_key())
             .serial_number(1)
             .not_valid_before(start)
-            .not_valid_after(start + valid)
+            .not_valid_after(start + self.valid)
             .sign(self.key, hashes.SHA256())
         )
-        self.pem = certificate.public_bytes(serialization.Encoding.PEM)
-        self.certificate_url = f"https://sns.{region}.amazonaws.com/SimpleNotificationService-{uuid4().hex}.pem"
-        self.fetched: list[str] = []
+        return certificate.public_bytes(serialization.Encoding.PEM)
 
     async def fetch(self, url: str) -> bytes:
         self.fetched.append(url)

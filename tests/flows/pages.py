@@ -117,7 +117,7 @@ LISTS: dict[str, Listed] = {
         Rows("bounce.opinion", {**A_DAY, "other": A_NAME}), COUNTED, shared=OPERATORS
     ),
     "/bounce/v1/reports/outdone-rules": Listed(
-        Rows("bounce.rule_hit", {**A_DAY, "rule": A_NAME, "part": "1"}), COUNTED, shared=OPERATORS
+        Rows("bounce.rule_hit", {**A_DAY, "rule": f"'o' || {A_NAME}", "part": "1"}), COUNTED, shared=OPERATORS
     ),
     "/bounce/v1/reports/unread-texts": Listed(Rows("bounce.unread", A_DAY), COUNTED, shared=OPERATORS),
     "/bounce/v1/rule-sets": Listed(
@@ -198,6 +198,14 @@ class World:
     connection: Any
     keys: Mapping[Mode, str]
     sealed: str  # the secrets of a webhook that has none
+    owners: list[Rows] = field(default_factory=list)  # that are there
+
+    async def own(self, *owners: Rows) -> None:
+        """Add what the rows of a list belong to, once."""
+        for owner in owners:
+            if owner not in self.owners:
+                self.owners.append(owner)
+                await owner.add(self, [0])
 
     async def add(self, listed: Listed, numbers: Iterable[int], tenant: int = 1, mode: Mode = Mode.LIVE) -> None:
         if isinstance(listed.rows, Rows):

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
-import pytest
 
 from libs.contracts.audit import ActionRecorded
 from libs.contracts.delivery import MessageRejected, Rejection
@@ -151,9 +150,12 @@ async def test_what_is_not_known_is_refused_by_name(world: World) -> None:
     assert await refused(world, reply_code="40000") == ["reply_code/0"]
 
 
-@pytest.mark.parametrize("by", [[], ["colour"], ["day", "hour"], ["status", "status"], ["day", "status", "channel"]])
-async def test_what_cannot_be_counted_by_is_refused(world: World, by: list[str]) -> None:
-    assert all(pointer.startswith("by") for pointer in await refused(world, "/counts", by=by))
+UNCOUNTABLE: list[list[str]] = [[], ["colour"], ["day", "hour"], ["status", "status"], ["day", "status", "channel"]]
+
+
+async def test_what_cannot_be_counted_by_is_refused(world: World) -> None:
+    for by in UNCOUNTABLE:
+        assert all(pointer.startswith("by") for pointer in await refused(world, "/counts", by=by)), by
 
 
 async def test_a_zone_that_is_none_is_refused(world: World) -> None:

@@ -182,24 +182,24 @@ async def test_lists_mix_both_kinds_in_pages(world: World) -> None:
     assert pages == expected[::-1]
 
 
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        ({"outcome": "unknown-user"}, True),
-        ({"outcome": "mailbox-full"}, False),
-        ({"state": "read"}, True),
-        ({"state": "waiting"}, False),
-        ({"message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17"}, True),
-        ({"message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.18"}, False),
-        ({"since": NOW.isoformat()}, True),
-        ({"since": (NOW + DAY).isoformat()}, False),
-        ({"until": NOW.isoformat()}, False),
-    ],
-)
-async def test_lists_are_filtered_by_what_the_fact_says(world: World, query: dict[str, str], found: bool) -> None:
+FILTERS: list[tuple[dict[str, str], bool]] = [
+    ({"outcome": "unknown-user"}, True),
+    ({"outcome": "mailbox-full"}, False),
+    ({"state": "read"}, True),
+    ({"state": "waiting"}, False),
+    ({"message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.17"}, True),
+    ({"message": "0193c8a4-1e00-8f4c-b1ce-5b7a9d1c2e3f.18"}, False),
+    ({"since": NOW.isoformat()}, True),
+    ({"since": (NOW + DAY).isoformat()}, False),
+    ({"until": NOW.isoformat()}, False),
+]
+
+
+async def test_lists_are_filtered_by_what_the_fact_says(world: World) -> None:
     await world.over_smtp(report(world.path))
     await world.read_waiting()
-    assert len(await listed(world, **query)) == found
+    for query, found in FILTERS:
+        assert len(await listed(world, **query)) == found, query
 
 
 async def test_read_again_it_is_listed_once_with_its_new_outcome(world: World) -> None:

@@ -72,21 +72,21 @@ async def test_what_was_given_up_or_lost_is_told_again(world: World, receiver: R
     assert (await world.post(again, one)).json() == {"count": 0}
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://crm.example/hook",
-        "https://127.0.0.1/",
-        "https://localhost/",
-        "https://10.0.0.1/",
-        "https://[::1]/",
-        "no",
-    ],
-)
-async def test_private_targets_are_refused_unless_allowed(world: World, url: str) -> None:
-    answer = await world.post("/v1/webhooks", {"url": url, "kinds": BOTH})
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == "/url"
+PRIVATE: list[str] = [
+    "http://crm.example/hook",
+    "https://127.0.0.1/",
+    "https://localhost/",
+    "https://10.0.0.1/",
+    "https://[::1]/",
+    "no",
+]
+
+
+async def test_private_targets_are_refused_unless_allowed(world: World) -> None:
+    for url in PRIVATE:
+        answer = await world.post("/v1/webhooks", {"url": url, "kinds": BOTH})
+        assert answer.status_code == 422, url
+        assert answer.json()["errors"][0]["pointer"] == "/url", url
 
 
 async def test_a_name_that_leads_inside_is_not_called(world: World) -> None:

@@ -68,22 +68,22 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("raw", "status", "pointer"), RAW)
-async def test_unreadable_events_are_refused(shop: Intake, raw: bytes, status: int, pointer: str | None) -> None:
-    for content_type in ("application/cloudevents+json", "application/json"):
-        answer = await shop.post("/v1/events", raw, content_type=content_type)
-        assert answer.status_code == status, answer.text
-        assert answer.headers["content-type"] == "application/problem+json"
-        if pointer is not None:
-            assert pointer in [error["pointer"] for error in answer.json()["errors"]]
+async def test_unreadable_events_are_refused(shop: Intake) -> None:
+    for raw, status, pointer in RAW:
+        for content_type in ("application/cloudevents+json", "application/json"):
+            answer = await shop.post("/v1/events", raw, content_type=content_type)
+            assert answer.status_code == status, (raw[:40], answer.text)
+            assert answer.headers["content-type"] == "application/problem+json", raw[:40]
+            if pointer is not None:
+                assert pointer in [error["pointer"] for error in answer.json()["errors"]], raw[:40]
     assert (await shop.count("event"), await shop.count("outbox")) == (0, 0)
 
 
-@pytest.mark.parametrize(("changes", "pointer"), CHANGES)
-async def test_wrong_cloudevents_name_the_attribute(shop: Intake, changes: dict[str, Any], pointer: str) -> None:
-    answer = await shop.post("/v1/events", event(**changes))
-    assert answer.status_code == 422, answer.text
-    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+async def test_wrong_cloudevents_name_the_attribute(shop: Intake) -> None:
+    for changes, pointer in CHANGES:
+        answer = await shop.post("/v1/events", event(**changes))
+        assert answer.status_code == 422, (changes, answer.text)
+        assert [error["pointer"] for error in answer.json()["errors"]] == [pointer], changes
     assert await shop.count("event") == 0
 
 
@@ -106,11 +106,11 @@ async def test_fifty_megabytes_are_refused_without_being_kept(shop: Intake) -> N
     assert await shop.count("event") == 0
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "", "application/cloudevents+avro"])
-async def test_other_content_types_are_named_as_such(shop: Intake, content_type: str) -> None:
-    answer = await shop.post("/v1/events", event(), content_type=content_type)
-    assert answer.status_code == 415
-    assert "application/x-ndjson" in answer.json()["detail"]
+async def test_other_content_types_are_named_as_such(shop: Intake) -> None:
+    for content_type in ("text/plain", "application/xml", "", "application/cloudevents+avro"):
+        answer = await shop.post("/v1/events", event(), content_type=content_type)
+        assert answer.status_code == 415, content_type
+        assert "application/x-ndjson" in answer.json()["detail"], content_type
 
 
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/sources/shopify"])
@@ -130,11 +130,11 @@ async def test_a_key_without_the_scope_and_no_key_send_nothing(shop: Intake) -> 
     assert await shop.count("event") == 0
 
 
-@pytest.mark.parametrize("header", [{"ce_subject": "%ff"}, {"ce_time": "now"}, {"ce_id": ""}, {"ce_type": "x" * 300}])
-async def test_wrong_headers_of_binary_mode_are_refused(shop: Intake, header: dict[str, str]) -> None:
-    headers = {"ce_specversion": "1.0", "ce_type": "t", "ce_source": "/s", "ce_id": "1"} | header
-    answer = await shop.post("/v1/events", b"{}", **headers)
-    assert answer.status_code in (400, 422), answer.text
+async def test_wrong_headers_of_binary_mode_are_refused(shop: Intake) -> None:
+    for header in ({"ce_subject": "%ff"}, {"ce_time": "now"}, {"ce_id": ""}, {"ce_type": "x" * 300}):
+        headers = {"ce_specversion": "1.0", "ce_type": "t", "ce_source": "/s", "ce_id": "1"} | header
+        answer = await shop.post("/v1/events", b"{}", **headers)
+        assert answer.status_code in (400, 422), (header, answer.text)
 
 
 async def test_a_signed_webhook_that_is_no_json_is_kept_with_its_reason(shop: Intake) -> None:
@@ -155,20 +155,18 @@ async def test_a_signed_webhook_that_is_no_json_is_kept_with_its_reason(shop: In
     assert await shop.count("rejection") == 7
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
+async def test_a_schema_that_cannot_be_used_is_refused(shop: Intake) -> None:
+    schemas: list[dict[str, Any]] = [
         {"type": "objec"},
         {"$ref": "https://example.com/schema.json"},
         {"$ref": "file:///etc/passwd"},
         {"properties": {"a": {"pattern": "("}}},
         {"properties": 1},
-    ],
-)
-async def test_a_schema_that_cannot_be_used_is_refused(shop: Intake, schema: dict[str, Any]) -> None:
-    answer = await shop.put("/v1/event-types/order.placed", {"schema": schema})
-    assert answer.status_code == 422, answer.text
-    assert answer.json()["errors"][0]["pointer"].startswith("/schema")
+    ]
+    for schema in schemas:
+        answer = await shop.put("/v1/event-types/order.placed", {"schema": schema})
+        assert answer.status_code == 422, (schema, answer.text)
+        assert answer.json()["errors"][0]["pointer"].startswith("/schema"), schema
 
 
 async def test_cursors_and_ids_of_others_are_refused(shop: Intake) -> None:

@@ -279,22 +279,16 @@ async def test_after_erasure_nobody_is_found_under_the_name(world: World) -> Non
     assert (answer["verdict"], answer["recipient"]) == ("sent", None)
 
 
-@pytest.mark.parametrize(
-    ("asked", "status"),
-    [
-        ({}, 422),
-        ({"communication": "parcel-shipped"}, 422),
-        ({"message": "no-id"}, 422),
-        ({"message": "x" * 80}, 422),
-        ({"order": "a\x00b"}, 422),
-        ({"address": "neither"}, 422),
-    ],
-)
-async def test_an_empty_question_is_refused_with_a_hint(world: World, asked: dict[str, str], status: int) -> None:
+async def test_an_empty_question_is_refused_with_a_hint(world: World) -> None:
+    asked: dict[str, str]
     async with world.client() as client:
-        for path in ("/v1/why", "/v1/timeline"):
-            answer = await client.get(path, params=asked)
-            assert (answer.status_code, bool(answer.json()["errors"])) == (status, True)
+        for asked in (
+            {}, {"communication": "parcel-shipped"}, {"message": "no-id"}, {"message": "x" * 80}, {"order": "a\x00b"},
+            {"address": "neither"},
+        ):  # fmt: skip
+            for path in ("/v1/why", "/v1/timeline"):
+                answer = await client.get(path, params=asked)
+                assert (answer.status_code, bool(answer.json()["errors"])) == (422, True), (path, asked)
         assert (await client.get("/v1/timeline", params={"order": "A", "cursor": "nonsense"})).status_code == 422
     async with world.client("none") as client:
         assert (await client.get("/v1/why", params={"order": "A"})).status_code == 403

@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 
-from services.bounce.adapters.shipped_rules import shipped, shipped_rules
+from services.bounce.adapters.shipped_rules import shipped, shipped_parts
 from services.bounce.domain.facts import of_text
 from services.bounce.domain.reports import codes_in
-from services.bounce.domain.rules.rule import Rule
 from services.bounce.domain.rules.ruleset import Reply
 from tests.compiled import compiled_rules as rules
 
-RULES = shipped_rules()
+RULES = shipped_parts().rules
 EXAMPLES = [(rule, example) for rule in RULES for example in rule.examples]
 
 
@@ -28,15 +27,19 @@ def reply_of(example: Mapping[str, Any]) -> Reply:
     )
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_every_rule_has_an_example(rule: Rule) -> None:
-    assert rule.examples
+def test_every_rule_has_an_example() -> None:
+    assert len(RULES) > 300
+    assert [rule.id for rule in RULES if not rule.examples] == []
 
 
-@pytest.mark.parametrize(("rule", "example"), EXAMPLES, ids=lambda value: getattr(value, "id", ""))
-def test_a_rule_wins_its_own_examples(rule: Rule, example: Mapping[str, Any]) -> None:
-    verdict = rules().classify(reply_of(example))
-    assert (verdict.rule, verdict.category) == (rule.id, rule.category), verdict.matched
+def test_a_rule_wins_its_own_examples() -> None:
+    lost = [
+        (rule.id, example["text"], verdict.rule, verdict.category, verdict.matched)
+        for rule, example in EXAMPLES
+        if (verdict := rules().classify(reply_of(example)))
+        and (verdict.rule, verdict.category) != (rule.id, rule.category)
+    ]
+    assert lost == []
 
 
 def test_rules_name_only_known_providers() -> None:
