@@ -6,7 +6,17 @@ from uuid import UUID
 
 import msgspec
 
-from services.bounce.domain.policy import Decision, History, Leaves, Policy, Proof, Verdict, Waits, decide, may_be_parked
+from services.bounce.domain.policy import (
+    Decision,
+    History,
+    Leaves,
+    Policy,
+    Proof,
+    Verdict,
+    Waits,
+    decide,
+    may_be_parked,
+)
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):

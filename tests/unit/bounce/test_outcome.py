@@ -40,6 +40,13 @@ def test_advice_to_try_again_is_no_promise(said: str) -> None:
     assert not is_still_tried(f"{KIM}\n{said}")
 
 
+@pytest.mark.parametrize("end", ["It has been given up.", "This is a permanent error.", "The server gave up."])
+def test_a_server_that_has_given_up_no_longer_tries(end: str) -> None:
+    said = f"{KIM}\nYour message has been delayed; delivery attempts will continue for a day."
+    assert is_still_tried(said)
+    assert not is_still_tried(f"{said}\n{end}", "Delivery delayed")
+
+
 def test_the_subject_of_our_own_mail_makes_no_failure_late() -> None:
     for subject in ("Undeliverable: Your parcel is delayed", "Unzustellbar: Ihre Lieferung ist verzögert"):
         assert not is_still_tried("no such user", subject)
