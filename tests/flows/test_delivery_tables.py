@@ -178,24 +178,26 @@ async def test_hot_statements_never_scan_a_whole_table(world: World, filled: boo
         # for an empty analysed table the planner chooses a full scan; the ledger plans again every few seconds
         rows = await connection.fetch("select relname from pg_class where reltuples = 0 and relkind = 'r'")
         empty = {row[0] for row in rows} | {"release"}  # these are never many
+        slow = []
         for name, (statement, tables) in HOT.items():
             prepared = await connection.prepare(statement)
             arguments = ", ".join(["null"] * len(prepared.get_parameters()))
             await connection.execute(f"prepare hot as {statement}")
             plan = await connection.fetchval(f"explain (format json) execute hot({arguments})")
             await connection.execute("deallocate hot")
-            for node in nodes(plan[0]["Plan"]):
-                _never_reads_all(node, name, tables, empty)
+            slow += [f"{name}: {why}" for node in nodes(plan[0]["Plan"]) if (why := _slow(node, tables, empty))]
+    assert slow == []
 
 
-def _never_reads_all(node: Any, name: str, tables: list[str], empty: set[str]) -> None:
+def _slow(node: Any, tables: list[str], empty: set[str]) -> str | None:
+    """Return what the step of a plan does that takes longer with each row, or None."""
     relation = node.get("Relation Name", "")
-    scanned = node["Node Type"] == "Seq Scan" and any(relation.startswith(table) for table in tables)
-    assert not scanned, f"{name} reads all of {relation}"
-    assert node["Node Type"] not in ("Hash Join", "Merge Join", "Materialize"), f"{name}: {node['Node Type']}"
+    if node["Node Type"] == "Seq Scan" and any(relation.startswith(table) for table in tables):
+        return f"reads all of {relation}"
+    if node["Node Type"] in ("Hash Join", "Merge Join", "Materialize"):
+        return str(node["Node Type"])
     whole = "Index" in node["Node Type"] and "Index Cond" not in node and node.get("Index Name") != "work_due"
-    whole = whole and relation not in empty
-    assert not whole, f"{name} reads the whole index {node.get('Index Name')}"
+    return f"reads the whole index {node.get('Index Name')}" if whole and relation not in empty else None
 
 
 # ---- locks
