@@ -135,6 +135,51 @@ def test_what_is_closed_and_who_refuses_decides(text: str, category: str) -> Non
     assert of_text(text, compiled_rules()).category == category
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "550-Requested action not taken: mailbox unavailable 550 Failure sending mail. Try again later.",
+        "550 Requested action not taken: mailbox unavailable, please try again later",
+        "550 5.4.1 <kim@x.example>: Recipient address rejected: Greylisted for 300 seconds",
+        "550 5.4.1 <kim@x.example>: Recipient address rejected: Your server is listed in a DNSBL",
+        "550 5.4.1 <kim@x.example>: Recipient address rejected: Could not query the user database",
+        "550 <kim@x.example>: rejected by header checks",
+        "550 <kim@x.example>: rejected because of a rule of this company",
+        "550 Mailbox unavailable or access denied: DMARC of shop.example",
+        "552 1 Requested mail action aborted, mailbox not found: user over quota",
+        "550 5.1.1 The antivirus scanner is not ready",
+        "550 5.1.1 The connection to the mail store was closed",
+        "550 5.1.1 The mail has 40000000 bytes, that is too much",
+        "550 5.1.1 Delivery to this mailbox is prohibited",
+    ],
+)
+def test_a_code_or_a_phrase_about_the_recipient_does_not_outvote_the_reason_after_it(text: str) -> None:
+    assert not suppresses(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("550 5.4.1 Recipient address rejected: Access denied. AS(201806281)", "unknown-user"),
+        ("550 5.4.1 [kim@x.example]: Recipient address rejected: Access denied", "unknown-user"),
+        (
+            "550 5.4.1 All recipient addresses rejected : Access denied [AB1CD23EF045.mail.protection.outlook.com]",
+            "unknown-user",
+        ),
+        ("550 5.4.1 Recipient address rejected", "unknown-user"),
+        ("550 <kim@x.example> rejected", "unknown-user"),
+        ("550 5.7.1 The user kim has blocked messages from you", "recipient-filter"),
+        ("550 Your message was rejected by this user and not delivered", "recipient-filter"),
+        ("550 5.2.0 Refused by the receiver's filter settings", "recipient-filter"),
+        ("421 Message from (192.0.2.7) temporarily deferred - 4.16.50", "reputation-block"),
+        ("554 5.4.0 Error", "network"),
+        ("550 5.4.1 no", "network"),
+    ],
+)
+def test_who_refused_and_why_is_read(text: str, category: str) -> None:
+    assert of_text(text, compiled_rules()).category == category
+
+
 def test_the_model_cannot_suppress_for_an_answer_to_mail_from() -> None:
     class Sure:
         digest = "sure"

@@ -47,6 +47,11 @@ def test_a_server_that_has_given_up_no_longer_tries(end: str) -> None:
     assert not is_still_tried(f"{said}\n{end}", "Delivery delayed")
 
 
+def test_a_mail_that_has_not_been_delivered_yet_is_late() -> None:
+    assert is_still_tried(f"The message you sent to {KIM} hasn't been delivered yet due to: Recipient server busy.")
+    assert not is_still_tried(f"The message to {KIM} has not been delivered. Giving up.")
+
+
 def test_the_subject_of_our_own_mail_makes_no_failure_late() -> None:
     for subject in ("Undeliverable: Your parcel is delayed", "Unzustellbar: Ihre Lieferung ist verzögert"):
         assert not is_still_tried("no such user", subject)
