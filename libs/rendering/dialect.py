@@ -215,9 +215,11 @@ _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})?\s*")
 
 
 def _number_beside(value: object, other: object) -> object:
-    if isinstance(value, str) and type(other) in (int, float, Decimal) and _NUMBER.fullmatch(value):
-        return Decimal(value.strip())
-    return value
+    if not isinstance(value, str) or type(other) not in (int, float, Decimal):
+        return value
+    if not value or value.isspace():
+        return None  # WooCommerce sends "" for a price that a product does not have; null is less than no number
+    return Decimal(value.strip()) if _NUMBER.fullmatch(value) else value
 
 
 class CaptureTag(capture_tag.CaptureTag):

@@ -43,6 +43,15 @@ def render(source: str, kind: str = "text") -> str:
     return text(source, kind).render(VARIABLES)
 
 
+@pytest.mark.parametrize("name", ["nothing", "hollow", "spaces"])
+def test_an_empty_value_is_neither_less_nor_more_than_a_number(name: str) -> None:
+    """WooCommerce sends "" as the sale price of a product without one."""
+    value = f"event.data.{name}"
+    conditions = [f"{value} > 0", f"{value} < 5", f"0 >= {value}", f"{value} <= event.data.price"]
+
+    assert [render(f"{{% if {each} %}}yes{{% else %}}no{{% endif %}}") for each in conditions] == ["no"] * 4
+
+
 @pytest.mark.parametrize("name", ["gone", "nothing", "no", "hollow", "spaces"])
 def test_a_missing_value_is_blank(name: str) -> None:
     assert render(f"{{% if event.data.{name} == blank %}}a{{% endif %}}") == "a"
