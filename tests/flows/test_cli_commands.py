@@ -112,6 +112,22 @@ def test_a_limit_ends_a_list_before_its_last_page(suite: ScriptedSuite, shell: S
     assert [parse_qs(query)["limit"] for query in suite.queries] == [["500"], ["100"]]
 
 
+def test_rejections_are_replayed_to_the_last_portion(suite: ScriptedSuite, shell: Shell) -> None:
+    path = "/orders-notification/v1/rejections:replay"
+    portion = {"replayed": 2, "rejected": 0, "results": [], "next_cursor": "n"}
+    suite.on("POST", path, (200, portion), (200, portion | {"rejected": 1, "next_cursor": None}))
+    done = shell.json("rejections", "replay", "--source", "shopify", exit_code=Exit.REFUSED)
+    assert (done["replayed"], done["rejected"]) == (4, 1)
+    assert [json.loads(body).get("cursor") for _, _, _, body in suite.asked] == [None, "n"]
+
+
+def test_dead_letters_that_fail_again_are_not_replayed_for_ever(suite: ScriptedSuite, shell: Shell) -> None:
+    done = {"count": 1_000, "ids": [], "at": "2027-03-01T09:00:00Z", "more": True, "unreadable": 0}
+    suite.on("POST", "/bounce/v1/dead-letters:replay", (200, done), (200, done | {"count": 1, "more": False}))
+    assert shell.json("deadletters", "replay", "--type", "a.b", "--service", "bounce") == {"replayed": 1_001}
+    assert [json.loads(body).get("until") for _, _, _, body in suite.asked] == [None, done["at"]]
+
+
 def test_nothing_there_says_what_to_start(shell: Shell) -> None:
     result = shell.run("events", "list", exit_code=Exit.UNREACHABLE, DEPESCHE_URL="http://127.0.0.1:9")
     assert "depesche up" in result.stderr

@@ -82,6 +82,16 @@ def test_a_store_that_is_away_leaves_no_incomplete_file(known: ScriptedSuite, sh
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_file_is_its_owners_alone_even_if_it_was_there_before(
+    known: ScriptedSuite, shell: Shell, tmp_path: Any
+) -> None:
+    out = tmp_path / "ada.json"
+    out.touch()
+    out.chmod(0o644)
+    shell.run("recipients", "export", KEY, "--out", str(out))
+    assert (out.stat().st_mode & 0o777, "ada@example.com" in out.read_text()) == (0o600, True)
+
+
 def test_somebody_who_left_tokens_but_not_the_rest_is_exported(known: ScriptedSuite, shell: Shell) -> None:
     for path in ("", "/consents"):
         known.on("GET", f"/tokens/v1/recipients/{KEY}{path}", (404, {"title": "Not found"}))

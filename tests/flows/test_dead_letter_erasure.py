@@ -61,12 +61,12 @@ class World:
             await append(connection, [outgoing])
         await self.relay.publish_once()
 
-    async def erase(self, key: str = ANN) -> None:
+    async def erase(self, key: str = ANN, mode: Mode = Mode.LIVE) -> None:
         """As the bus delivers it to a service."""
         now = datetime.now(UTC)
         event = RecipientErased(recipient=key, at=now)
         envelope = Envelope(
-            id=uuid7(), type=event.TYPE, source=event.SOURCE, time=now, tenant=1, mode=Mode.LIVE, key=key, data=event
+            id=uuid7(), type=event.TYPE, source=event.SOURCE, time=now, tenant=1, mode=mode, key=key, data=event
         )
 
         async def nothing(_: Any) -> None:
@@ -156,6 +156,14 @@ async def test_a_namesake_of_another_tenant_or_mode_stays(world: World, tenant: 
     await world.erase()
     (letter,) = await world.letters()
     assert (letter["payload"]["recipient"], letter["payload"]["note"]) == (ANN, "Ann called")
+
+
+async def test_an_erasure_in_test_mode_takes_nothing_from_a_live_namesake(world: World) -> None:
+    event = changed()
+    await world.erase(mode=Mode.TEST)
+    await world.publish(event)
+    (letter,) = await world.letters()
+    assert letter["payload"]["recipient"] == ANN
 
 
 async def test_an_erasure_that_failed_stays_until_it_is_replayed(world: World) -> None:

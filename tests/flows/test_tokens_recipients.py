@@ -62,6 +62,14 @@ async def test_quiet_hours_in_a_zone_that_was_only_assumed_are_marked(suite: Sui
     assert assumed == {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin", "zone_from": "default"}
 
 
+async def test_quiet_hours_are_in_their_own_zone_else_the_recipients_else_the_settings(suite: Suite) -> None:
+    hours, vienna = {"from": "22:00", "to": "07:00"}, {"zone": "Europe/Vienna"}
+    for number, body in enumerate(({"quiet_hours": hours | {"zone": "Asia/Tokyo"}} | vienna, {"quiet_hours": hours})):
+        await suite.call("PUT", f"/v1/recipients/customer:{number}", body)
+    found = await suite.resolve("customer:0", "customer:1")
+    assert [found[key]["quiet_hours"]["zone"] for key in sorted(found)] == ["Asia/Tokyo", "Europe/Berlin"]
+
+
 async def test_resolve_asks_three_statements_whatever_the_number(suite: Suite) -> None:
     rows = "".join(f'{{"key": "customer:{n}", "emails": ["u{n}@example.com"]}}\n' for n in range(1000))
     assert (await suite.load(rows, "application/x-ndjson")).status_code == 201

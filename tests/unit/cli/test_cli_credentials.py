@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.session import open_session
 from libs import credentials
 from libs.contracts.outcomes import Mode
 from libs.credentials import Credentials
@@ -62,3 +63,11 @@ def test_a_malformed_file_says_what_to_do(tmp_path: Path, content: bytes) -> Non
 
 def test_a_missing_file_is_no_error(tmp_path: Path) -> None:
     assert credentials.read(tmp_path / "none" / credentials.FILE_NAME) is None
+
+
+def test_a_key_from_a_file_goes_to_its_own_suite_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEPESCHE_KEY", raising=False)
+    monkeypatch.setenv("DEPESCHE_DATA_DIR", str(put(tmp_path / "suite").parent))
+    asked = [(None, "live"), ("http://127.0.0.1:8700/", "test"), ("https://elsewhere.example", "live")]
+    keys = [open_session(as_json=True, url=url, mode=mode).key for url, mode in asked]
+    assert keys == ["dp_live_x", "dp_test_x", None]
