@@ -20,6 +20,7 @@ from cli.recipient_export import collected, counts
 from cli.reports import opened
 from cli.session import Session, command
 from libs import exact_json
+from libs.ids import recipient_key_of
 
 recipients = typer.Typer(help="People and installations that we may write to.", no_args_is_help=True)
 
@@ -34,7 +35,13 @@ _PIECE = 1 << 16
 _ADDRESS = ("id", "kind", "value", "installation", "platform", "created_at=since")
 _CONSENT = ("topic", "channel", "granted", "at", "how", "text_version=text version")
 
-Key = Annotated[str, typer.Argument(help="customer:4711 or installation:<id>.")]
+Key = Annotated[
+    str,
+    typer.Argument(
+        help="customer:4711 or installation:<id>; a bare id is a customer's.",
+        callback=lambda text: recipient_key_of(text) if text else text,
+    ),
+]
 
 
 @command(recipients, "import", example="depesche recipients import customers.csv --report refused.ndjson")

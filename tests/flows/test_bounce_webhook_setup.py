@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from libs.contracts.audit import ActionRecorded
 from libs.contracts.bounce import BounceClassified
 from libs.contracts.outcomes import Mode
 from libs.contracts.tokens import RecipientErased
@@ -55,6 +56,18 @@ async def test_a_trial_says_what_came_back_and_is_logged(world: World, receiver:
     (older,) = await attempts(world, made, cursor=first["next_cursor"])
     assert (older["kind"], older["status"]) == ("webhook.test", 503)
     assert "whsec" not in str(older)
+
+
+async def test_trials_and_redeliveries_are_in_the_audit_with_who_asked(world: World, receiver: Receiver) -> None:
+    made = await set_up(world, receiver)
+    receiver.says = [503]
+    await world.post(f"/v1/webhooks/{made['id']}:test", None)
+    span = {"since": (NOW - timedelta(hours=1)).isoformat(), "until": NOW.isoformat(), "delivered": True}
+    await world.post(f"/v1/webhooks/{made['id']}:redeliver", span)
+    set_it_up, tried, again = [event for event in await world.said() if isinstance(event, ActionRecorded)]
+    assert {(action.object, action.actor) for action in (tried, again)} == {(made["id"], set_it_up.actor)}
+    assert (tried.action, tried.after and tried.after["status"]) == ("webhook.test", 503)
+    assert (again.action, again.after and again.after["delivered"]) == ("webhook.redeliver", True)
 
 
 async def test_what_was_given_up_or_lost_is_told_again(world: World, receiver: Receiver) -> None:

@@ -142,6 +142,12 @@ def test_erasing_asks_before_it_is_done(suite: ScriptedSuite, shell: Shell) -> N
     assert suite.asked[-1][:2] == ("DELETE", "/tokens/v1/recipients/customer:1")
 
 
+def test_a_bare_id_is_a_customers(suite: ScriptedSuite, shell: Shell) -> None:
+    for key in ("4711", "customer:4711"):
+        suite.on("GET", "/tokens/v1/recipients/customer:4711", (200, {"key": "customer:4711"}))
+        assert "customer:4711" in shell.run("recipients", "show", key).stdout
+
+
 @pytest.mark.parametrize(("answer", "known"), [((200, {}), True), ((403, {}), True), ((404, {}), False)])
 def test_erasing_under_a_misspelt_key_says_that_nobody_has_it(
     suite: ScriptedSuite, shell: Shell, answer: tuple[int, Any], known: bool

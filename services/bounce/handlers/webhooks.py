@@ -84,14 +84,30 @@ async def try_webhook(deps: Bounce, principal: Principal, id: UUID) -> Call:
     webhook = await webhook_of(deps, principal, id)
     body = exact_json.dumps({"type": TEST_KIND, "timestamp": deps.clock(), "data": {"webhook": webhook.id}})
     call = await call_once(deps, webhook, Told(uuid7(), TEST_KIND, body))
-    await deps.telling.log(webhook.id, call)
+    tried = ActionRecorded(
+        actor=principal.actor,
+        action="webhook.test",
+        object=str(webhook.id),
+        at=call.at,
+        after={"status": call.answer.status, "error": call.answer.error},
+    )
+    await deps.telling.log(webhook, call, tried)
     return call
 
 
 async def tell_again(deps: Bounce, principal: Principal, id: UUID, wanted: Again) -> int:
     """Make events due again; return how many."""
     webhook = await webhook_of(deps, principal, id)
-    return await deps.telling.again(webhook.id, wanted, deps.clock())
+    asked = {
+        "since": wanted.since.isoformat(),
+        "until": wanted.until.isoformat(),
+        "delivered": wanted.delivered,
+        "events": len(wanted.events),
+    }
+    action = ActionRecorded(
+        actor=principal.actor, action="webhook.redeliver", object=str(webhook.id), at=deps.clock(), after=asked
+    )
+    return await deps.telling.again(webhook, wanted, action)
 
 
 async def webhook_of(deps: Bounce, principal: Principal, id: UUID) -> Webhook:

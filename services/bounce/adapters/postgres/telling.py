@@ -8,15 +8,17 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
+from libs.contracts.audit import ActionRecorded
 from libs.contracts.erasing import is_gone
 from libs.contracts.outcomes import Mode
 from libs.ids import uuid7
 from libs.keyring import Keyring
+from libs.messaging.outbox import append
 from libs.storage.arrays import columns
 from libs.storage.database import Database
 from libs.storage.erasures import erased_among
 from libs.telemetry import get_logger
-from services.bounce.adapters.postgres.webhooks import to_webhook
+from services.bounce.adapters.postgres.webhooks import to_webhook, told
 from services.bounce.domain.webhooks import Call, Told, Webhook, after, after_all
 from services.bounce.ports.webhooks import Again, ForWebhooks, Realm
 
@@ -133,16 +135,18 @@ class PostgresTelling:
             _disabled.labels(stands.disabled_for).inc()
             log.error("webhook_disabled", tenant=webhook.tenant, mode=webhook.mode.word, reason=stands.disabled_for)
 
-    async def log(self, webhook: UUID, call: Call) -> None:
-        async with self.database.acquire() as connection:
-            await _logged(connection, webhook, [call])
+    async def log(self, webhook: Webhook, call: Call, action: ActionRecorded) -> None:
+        async with self.database.transaction() as connection:
+            await _logged(connection, webhook.id, [call])
+            await append(connection, [told(webhook, action)])
 
-    async def again(self, webhook: UUID, wanted: Again, now: datetime) -> int:
+    async def again(self, webhook: Webhook, wanted: Again, action: ActionRecorded) -> int:
         events = list(wanted.events)
-        async with self.database.acquire() as connection:
+        async with self.database.transaction() as connection:
             tag = await connection.execute(
-                _AGAIN, webhook, wanted.since, wanted.until, wanted.delivered, events, not events, now
+                _AGAIN, webhook.id, wanted.since, wanted.until, wanted.delivered, events, not events, action.at
             )
+            await append(connection, [told(webhook, action)])
         return int(tag.rpartition(" ")[2])
 
     async def forget_before(self, moment: datetime) -> int:
