@@ -34,6 +34,7 @@ _HEADER = re.compile(r"^([^\s:]{1,200})[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _LOOK = 200
 _BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
 _PARAMETER = re.compile(r';\s*([\w*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
+_ENCODING = re.compile(r'[\s"]*([\w-]+)')
 _GUESSED_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,69})\r?$", re.MULTILINE)
 
 
@@ -158,7 +159,7 @@ def header_lines(text: str) -> list[tuple[str, str]]:
 
 
 def unfolded(value: str) -> str:
-    return " ".join(line.strip() for line in value.split("\n")) if "\n" in value else value.strip()
+    return " ".join(line.strip() for line in value.split("\n")).strip() if "\n" in value else value.strip()
 
 
 def content_type(value: str) -> tuple[str, Mapping[str, str]]:
@@ -174,9 +175,15 @@ def _content_type(value: str) -> tuple[str, Mapping[str, str]]:
     return (kind if "/" in kind else "text/plain"), parameters
 
 
+def encoding_of(value: str) -> str:
+    """Return the word in a Content-Transfer-Encoding: some write it in quotes, or something after it."""
+    found = _ENCODING.match(value)
+    return found[1].lower() if found else ""
+
+
 def decoded(body: bytes, encoding: str) -> bytes:
     """Remove the transfer encoding; a body that does not decode stays as received."""
-    match encoding.strip().lower():
+    match encoding_of(encoding):
         case "base64":
             try:
                 return binascii.a2b_base64(re.sub(rb"[^A-Za-z0-9+/]", b"", body) + b"==")

@@ -58,6 +58,23 @@ _OURS = Signed(
         re.I | re.M,
     ),
 )
+_HARM = r"(?:virus|malware|malicious|dangerous content)\w{0,2}"
+_SOME = r"(?:[a-z,-]{1,12} )"  # words before it, as in `any spam, spyware or`
+# what scanners and lawyers put below any mail names viruses too
+_HARMLESS = Signed(
+    ("virus", "vírus", "malware", "malicious", "dangerous"),
+    re.compile(
+        (
+            rf"\b(?:scan|check|test|screen)\w{{0,4}} (?:[a-z,-]{{1,20}} ){{0,8}}?(?:for|against) {_SOME}{{0,4}}{_HARM}"
+            rf"|\bno {_SOME}{{0,2}}{_HARM} (?:\w{{2,4}} (?:been )?)?(?:found|detected)"
+            r"|(?<!not\s)(?<!n't\s)\b(?:virus|malware)[\s-]?free\b"
+            rf"|(?<!not\s)(?<!n't\s)\bfree (?:of|from) {_SOME}{{0,3}}{_HARM}"
+            rf"|\b(?:liab|responsib)\w{{2,6}} [^.]{{0,80}}?{_HARM}|, or contain virus\w{{0,2}}"
+            r"|\b(?:sans|libre de|privo di|livre de|en busca de) v[ií]rus"
+        ).replace(" ", r"\s{1,3}"),  # lines may break anywhere
+        re.I,
+    ),
+)
 _QUOTE = re.compile(r"^>(?!>)[^\n]*\n?", re.M)
 _REPLY = re.compile(r"(?<![\d.])[45](?:\d\d[ -]|\.\d{1,3}\.\d{1,3})")
 _REFUSES = re.compile(r"reject|refus|block|undeliver|not deliver", re.I)
@@ -84,6 +101,8 @@ def human_text(parts: Sequence[Part]) -> str:
     if "<-- " in text or "<<< " in text:
         text = _STAMPS.sub("", text)
     text = text[: min(_copy_in(text), MAX_TEXT)]
+    if _HARMLESS.may_be_in(text):
+        text = _HARMLESS.expression.sub("", text)
     return _without_quotes(_OURS.expression.sub("", text) if _OURS.may_be_in(text) else text)
 
 

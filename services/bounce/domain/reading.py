@@ -216,4 +216,6 @@ def _leaves(node: PyLazyMimePart, depth: int, parts: list[Part]) -> None:
 def _part(node: PyLazyMimePart, body: bytes) -> Part:
     headers = Headers([(name.lower(), value) for name, values in node.headers.items() for value in values])
     kind, parameters = mime.content_type(headers.get("content-type"))
-    return Part(kind, parameters, headers, body, is_decoded=True)
+    encoding = headers.get("content-transfer-encoding")
+    # fast-mail-parser decodes only what is named with nothing around it
+    return Part(kind, parameters, headers, body, is_decoded=encoding.lower() == mime.encoding_of(encoding))

@@ -194,3 +194,41 @@ def test_the_name_of_the_server_that_said_it_is_not_blocked(reply: str, meant: s
         assert category(raw) == meant
         assert read_mail(raw).recipients[0].host == "mx.x.example"
     assert category(report(f"Status: 5.0.0\nDiagnostic-Code: X-Postfix; {host} said: {reply}")) == meant
+
+
+# written in the manner of mail scanners, virus scanners on desktops, and lawyers
+FOOTERS = [
+    "-- \nThis mail has been scanned for viruses and\ndangerous content by a scanner, and is\nbelieved to be clean.",
+    "No virus found in this message.\nChecked by a scanner.",
+    "No viruses or malware were detected.",
+    "Virus-free. www.scanner.example",
+    "Sans virus. www.scanner.example",
+    "You should check this mail and any attachments for the presence of viruses.",
+    "We accept no liability for any damage caused by any virus in this mail.",
+    "A mail cannot be guaranteed to be secure or free of viruses: it could arrive late, or contain viruses.",
+]
+
+
+@pytest.mark.parametrize("footer", FOOTERS)
+@pytest.mark.parametrize(
+    ("said", "meant"), [("550 5.1.1 User unknown", "unknown-user"), ("552 5.2.2 Mailbox full", "mailbox-full")]
+)
+def test_a_footer_that_speaks_of_viruses_is_not_the_servers_reason(said: str, meant: str, footer: str) -> None:
+    """It made a refusal for a virus of a dead mailbox, which then was not barred."""
+    head = "From: MAILER-DAEMON@x.example\nSubject: Undelivered\n"
+    assert category(f"{head}\nSorry.\n\n<{KIM}>: {said}\n\n{footer}\n".encode()) == meant
+    html = f"<p>{KIM}</p><p>{said}</p><p>{footer}</p>".replace("\n", "<br>")
+    assert category(f"{head}Content-Type: text/html\n\n{html}\n".encode()) == meant
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "554 5.7.0 We scan all mail for viruses. A virus was found in yours.",
+        "554 5.7.0 Your mail is not virus-free and was rejected",
+        "552 5.7.0 Blocked: the attachment may contain a virus",
+        "550 5.7.1 malware detected in attachment invoice.exe",
+    ],
+)
+def test_a_virus_that_was_found_stays_one(said: str) -> None:
+    assert category(f"From: MAILER-DAEMON@x.example\nSubject: Undelivered\n\n<{KIM}>: {said}\n".encode()) == "virus"
