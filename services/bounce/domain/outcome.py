@@ -6,20 +6,12 @@ from services.bounce.domain.signs import Signed
 
 _STILL_TRIED = Signed(
     (
-        *(
-            "not yet been",
-            "delivered yet",
-            "been delayed",
-            "been postponed",
-            "tried",
-            "attempts will",
-            "still ",
-            "warning ",
-        ),
-        *("will retry", "need to resend", "will continue to", "will keep trying"),
+        *("not yet been", "been delayed", "been postponed", "tried", "attempts will", "still ", "warning "),
+        *("will retry", "need to resend", "will continue to", "will keep trying", "delivered yet"),
     ),
     re.compile(
-        r"not yet been delivered|has(?:n['’]t| not) been delivered yet|has been (?:delayed|postponed)|will (?:continue to )?be (?:re)?tried"
+        r"not yet been delivered|has(?:n['’]t| not) been delivered yet"
+        r"|has been (?:delayed|postponed)|will (?:continue to )?be (?:re)?tried"
         r"|delivery attempts will continue|will (?:continue to try|keep trying)"
         r"|(?:is|are) still (?:being )?tr(?:ied|ying)"
         r"|warning (?:message )?only|gmail will retry|(?:do not|don't) need to resend",
