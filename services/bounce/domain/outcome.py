@@ -6,12 +6,12 @@ from services.bounce.domain.signs import Signed
 
 _STILL_TRIED = Signed(
     (
-        *("not yet been", "been delayed", "been postponed", "tried", "attempts will", "still ", "warning "),
-        *("will retry", "need to resend", "will continue to", "will keep trying", "delivered yet"),
+        *("not yet been", "delivered yet", "been delayed", "been postponed", "tried", "attempts will", "still "),
+        *("warning ", "will retry", "need to resend", "will continue to", "will keep trying"),
     ),
     re.compile(
-        r"not yet been delivered|has(?:n['’]t| not) been delivered yet"
-        r"|has been (?:delayed|postponed)|will (?:continue to )?be (?:re)?tried"
+        r"not yet been delivered|has(?:n['’]t| not) been delivered yet|has been (?:delayed|postponed)"
+        r"|will (?:continue to )?be (?:re)?tried"
         r"|delivery attempts will continue|will (?:continue to try|keep trying)"
         r"|(?:is|are) still (?:being )?tr(?:ied|ying)"
         r"|warning (?:message )?only|gmail will retry|(?:do not|don't) need to resend",
@@ -59,10 +59,7 @@ _ARRIVED = Signed(
         re.IGNORECASE,
     ),
 )
-_FAILED = Signed(
-    ("fail", "error", "undeliver", "fatal", "not delivered", "not be delivered"),
-    re.compile(r"fatal|fail|error|not (?:be )?delivered|undeliver", re.IGNORECASE),
-)
+_FAILED = ("fail", "error", "undeliver", "fatal", "not delivered", "not be delivered")
 # not what Gmail announces for the case that the delivery fails permanently
 _GIVEN_UP = Signed(
     ("permanent", "given up", "giving up", "gave up"),
@@ -96,15 +93,16 @@ _OF_A_FAILURE = re.compile(
 
 def has_arrived(human: str) -> bool:
     """Whether the sentences only say that the mail has arrived, or is on its way there."""
-    return not _FAILED.search(human) and bool(_ARRIVED.search(human))  # most say first that it failed
+    says_failed = any(map(human.lower().__contains__, _FAILED))  # as most do, and first
+    return not says_failed and bool(_ARRIVED.search(human))
 
 
 def is_still_tried(human: str, subject: str = "") -> bool:
     """Whether the sentences only warn that a mail is late; if they also say failed, it is, unless retries go on."""
-    if _GIVEN_UP.search(human):
-        return False
     is_late = bool(_LATE.search(subject)) and not _OF_A_FAILURE.match(subject)
     abroad = bool(_GOES_ON_ABROAD.search(human))
     if not (is_late or abroad or _STILL_TRIED.search(human)):
+        return False
+    if _GIVEN_UP.search(human):  # asked last: it takes longest, and most failures contain one of its signs
         return False
     return not _NOT_DELIVERED.search(human) or is_late or abroad or bool(_GOES_ON.search(human))
