@@ -65,6 +65,8 @@ class GroupCommitter(Generic[Item, Outcome]):
 
     async def _commit(self, batch: _Batch[Item, Outcome]) -> None:
         batch = [item for item in batch if not item[1].done()]  # skip callers that have already gone
+        if not batch:
+            return
         try:
             outcomes = await self.write([item for item, _ in batch])
         except DepescheError as error:

@@ -92,6 +92,17 @@ async def test_a_cancelled_submission_is_not_written() -> None:
     assert writer.batches == [["first", "second"], ["last"]]
 
 
+async def test_nothing_is_committed_for_callers_who_have_all_gone() -> None:
+    writer = Writer()
+    queue = committer(writer)
+    gone = asyncio.ensure_future(queue.submit("gone"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait([gone])  # its batch has its turn meanwhile
+    assert await queue.submit("last") == "LAST"
+    assert writer.batches == [["last"]]
+
+
 async def test_a_caller_that_leaves_during_the_commit_takes_nobody_with_it() -> None:
     began = asyncio.Event()
 
