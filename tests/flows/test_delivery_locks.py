@@ -29,6 +29,7 @@ from tests.flows.delivery_world import KEYRING, World, now, requested
 
 SCOPE = (1, Mode.LIVE)
 WORK = "select id from work where id = $1 for update"
+MESSAGE = "select from message where notification_id = $1 for update"
 ATTEMPT = "select from attempt where notification_id = $1 for update"
 SLOW_ROWS = """
 create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(0.001); return new; end';
@@ -187,6 +188,26 @@ async def test_twins_claimed_and_recorded_at_once_never_lock_each_other_out(worl
     assert world.ledger.deadlocks == 0
     assert await world.value("select sum(sent) || '/' || sum(skipped) from request") == f"{60 * rounds}/{180 * rounds}"
     assert await world.value("select count(*) from request where settled_at is null") == 0
+
+
+async def test_erasing_locks_messages_before_their_requests_as_the_sender_does(world: World) -> None:
+    """Two answers of one request are recorded while its first recipient is erased."""
+    release = await world.release(["push"])
+    for name in "ab":
+        world.tokens.add(f"customer:{name}", "push")
+    await world.request(release, ["customer:a", "customer:b"])
+    low, high = await claimed(world)
+    async with AsyncExitStack() as between:
+        await between.enter_async_context(locked(world, MESSAGE, high.notification_id))
+        recording = asyncio.create_task(world.ledger.record([accepted(low), accepted(high)], [low.row, high.row]))
+        await stopped(world, recording)
+        erasing = asyncio.create_task(world.ledger.erase([(*SCOPE, low.recipient, now())]))
+        await stopped(world, recording, erasing)
+        await between.aclose()
+        await asyncio.gather(recording, erasing)
+    assert world.ledger.deadlocks == 0
+    assert await erasing == 1
+    assert await world.value("select recipient_id from message where notification_id = $1", low.notification_id) is None
 
 
 def operations(world: World) -> PostgresOperations:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -173,14 +174,14 @@ class PostgresLedger:
         await self._transaction(run)
 
     async def erase(self, erased: Sequence[Erased]) -> int:
-        """Wipe recipients from all requests, and from those that arrive later; return the number of slots."""
+        """Wipe recipients from all requests, and from those that arrive later; return the number of slots. One
+        transaction each: one recipient's messages would be locked after another one's requests."""
         await mark(self.database, erased)
         whom = sorted({(tenant, int(mode), recipient) for tenant, mode, recipient, _ in erased})
+        return sum([await self._transaction(partial(self._erase, one)) for one in whom])
 
-        async def run(connection: Any) -> int:
-            return sum([await projections.erase(connection, self.keyring, one) for one in whom])
-
-        return await self._transaction(run)
+    async def _erase(self, whom: tuple[int, int, str], connection: Any) -> int:
+        return await projections.erase(connection, self.keyring, whom)
 
     def _open_body(self, request_id: UUID, raw: bytes) -> Body:
         return Body(self.keyring, request_id, raw)

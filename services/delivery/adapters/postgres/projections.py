@@ -24,7 +24,7 @@ on conflict (id) do update set active = r.active and excluded.active
 """
 _MARKED = """
 select id, body, marks from request
-where tenant = $1 and mode = $2 and body is not null and position($3::bytea in marks) > 0 order by id for update
+where tenant = $1 and mode = $2 and body is not null and position($3::bytea in marks) > 0 order by id
 """
 _WIPE = "update request set body = $2, marks = $3 where id = $1"
 _NAMELESS = (
@@ -73,20 +73,28 @@ async def know(connection: Any, releases: Sequence[KnownRelease]) -> None:
 
 
 async def erase(connection: Any, keyring: Keyring, whom: tuple[int, int, str]) -> int:
-    """Wipe a recipient's slots from every request, and the names from its messages; return the number of slots."""
-    tenant, mode, recipient = whom
-    sign = mark(keyring, tenant, mode, recipient)
-    erased: list[UUID] = []
-    for id_, raw, marks in await connection.fetch(_MARKED, tenant, mode, sign):
+    """Wipe a recipient's slots from every request, and the names from its messages; return the number of slots.
+
+    Messages are locked before requests, as everywhere in delivery: the requests are read again once that is done."""
+    sign = mark(keyring, *whom)
+    named: list[UUID] = []
+    for id_, raw, marks in await connection.fetch(_MARKED, whom[0], whom[1], sign):
         body = Body(keyring, id_, raw)
-        ordinals = [n for n in range(len(body)) if marks[8 * n : 8 * n + 8] == sign]
-        ordinals = [n for n in ordinals if (slot := body.slot(n)) is not None and slot.recipient == recipient]
-        if not ordinals:
-            continue
-        erased += [body.notification_id(n) for n in ordinals]
-        blank = b"".join(bytes(8) if n in ordinals else marks[8 * n : 8 * n + 8] for n in range(len(body)))
-        await connection.execute(_WIPE, id_, body.without(ordinals), blank)
-    if erased:
+        named += [body.notification_id(n) for n in _slots(body, marks, sign, whom[2])]
+    if named:
         for statement in _NAMELESS:
-            await connection.execute(statement, sorted(erased))
-    return len(erased)
+            await connection.execute(statement, sorted(named))
+    erased = 0
+    for id_, raw, marks in await connection.fetch(f"{_MARKED} for update", whom[0], whom[1], sign):
+        body = Body(keyring, id_, raw)
+        if ordinals := _slots(body, marks, sign, whom[2]):
+            blank = b"".join(bytes(8) if n in ordinals else marks[8 * n : 8 * n + 8] for n in range(len(body)))
+            await connection.execute(_WIPE, id_, body.without(ordinals), blank)
+            erased += len(ordinals)
+    return erased
+
+
+def _slots(body: Body, marks: bytes, sign: bytes, recipient: str) -> list[int]:
+    """Return the recipient's ordinals; two recipients may share a mark."""
+    marked = [n for n in range(len(body)) if marks[8 * n : 8 * n + 8] == sign]
+    return [n for n in marked if (slot := body.slot(n)) is not None and slot.recipient == recipient]
