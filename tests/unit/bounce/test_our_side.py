@@ -173,7 +173,6 @@ def test_a_code_or_a_phrase_about_the_recipient_does_not_outvote_the_reason_afte
         ("550 5.2.0 Refused by the receiver's filter settings", "recipient-filter"),
         ("421 Message from (192.0.2.7) temporarily deferred - 4.16.50", "reputation-block"),
         ("554 5.4.0 Error", "network"),
-        ("550 5.4.1 no", "network"),
     ],
 )
 def test_who_refused_and_why_is_read(text: str, category: str) -> None:
