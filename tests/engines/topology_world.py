@@ -25,6 +25,7 @@ from libs.contracts.outcomes import Mode
 from libs.suite import read_simulator
 from tests.conftest import ROOT
 from tests.flows.whole_suite import Suite
+from tests.waiting import eventually
 
 _UP_SECONDS = 300.0
 
@@ -78,13 +79,19 @@ class Town:
             await keeping
 
     async def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Query the suite's Postgres."""
-        dsn = psutil.Process(self.processes()["delivery"]["pid"]).environ()["DEPESCHE_DSN"]
-        connection = await asyncpg.connect(dsn)
+        """Query the suite's Postgres, which may still recover from a crash."""
+        connection = await eventually(self._connected)
         try:
             return [tuple(row) for row in await connection.fetch(statement, *values)]
         finally:
             await connection.close()
+
+    async def _connected(self) -> Any:
+        dsn = psutil.Process(self.processes()["delivery"]["pid"]).environ()["DEPESCHE_DSN"]
+        try:
+            return await asyncpg.connect(dsn)
+        except (OSError, asyncpg.PostgresError):
+            return None
 
     def left(self) -> list[str]:
         """Its processes that are still running."""
