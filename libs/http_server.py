@@ -4,12 +4,17 @@ uvicorn waits for the rest of a head or body as long as the connection stands, s
 and delays shutdown. Here it gets 408. Nor does it limit a head: the parser appends each piece of an endless address or
 header to what it has, which takes longer with every piece and blocks all other connections. Here the client gets 431.
 Bytes that are not HTTP at all get a problem document like any other error.
+
+A request that offers to change the protocol is served as if it did not. Java's client offers HTTP/2 with each request
+to an http:// address, and httptools, which expects another protocol after the head, would drop the request's body, or
+read it as the next request if it comes in a later piece.
 """
 
 import asyncio
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from libs import exact_json
@@ -24,6 +29,58 @@ class HeadTooLarge(BadRequest):
     status = 431
     slug = "head-too-large"
     title = "The headers are too large"
+
+
+_OFFERS = frozenset({b"upgrade", b"http2-settings"})  # headers, and the tokens of `connection` that name them
+
+
+class _Parser:
+    """httptools' parser for one connection. After a head that offers an upgrade it reads the same head without it."""
+
+    def __init__(self, protocol: "HttpProtocol") -> None:
+        self._protocol = protocol
+        self._parser = self._fresh()
+
+    def _fresh(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self._protocol)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's, to answer before it closes
+        return parser
+
+    def get_method(self) -> bytes:
+        return self._parser.get_method()
+
+    def get_http_version(self) -> str:
+        return self._parser.get_http_version()
+
+    def should_keep_alive(self) -> bool:
+        return self._parser.should_keep_alive()
+
+    def should_upgrade(self) -> bool:
+        return self._parser.should_upgrade() and self.get_method() != b"CONNECT"
+
+    def feed_data(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                self._parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                if not self.should_upgrade():
+                    raise
+                head = self._head_without_offer()
+                self._parser = self._fresh()
+                self._parser.feed_data(head)
+                rest = rest[offer.args[0] :]
+
+    def _head_without_offer(self) -> bytes:
+        lines = [b"%s %s HTTP/%s" % (self.get_method(), self._protocol.url, self.get_http_version().encode())]
+        for name, value in self._protocol.headers:
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                value = b", ".join(token for token in tokens if token.lower() not in _OFFERS)
+            if name not in _OFFERS:
+                lines.append(b"%s: %s" % (name, value))
+        return b"\r\n".join((*lines, b"", b""))
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -49,6 +106,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.parser = _Parser(self)  # type: ignore[assignment]
         self._since = self.loop.time()
         self._look = self.loop.call_later(self.look_seconds, self._look_again)
 
@@ -79,6 +137,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # the head is read again, without its offer
         self._in_head, self._in_body, self._since = False, True, self.loop.time()
         super().on_headers_complete()
 
@@ -87,6 +147,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._owed = self._in_body = False
         super().on_message_complete()
 

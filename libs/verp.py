@@ -24,7 +24,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _PADDING_BITS = -(_BODY_BYTES + _MAC_BYTES) * 8 % 5
 _DIGITS = bytes.maketrans(_ALPHABET.encode(), b"0123456789abcdefghijklmnopqrstuv")  # int()'s digits for base 32
 _CHARACTERS = ((_BODY_BYTES + _MAC_BYTES) * 8 + _PADDING_BITS) // 5
-_LOCAL = re.compile(rf"{_PREFIX}[{_ALPHABET}]{{{_CHARACTERS}}}")
+_SIGNED = re.compile(rf"(?<![a-z0-9]){_PREFIX}([{_ALPHABET}]{{{_CHARACTERS}}})(?![a-z0-9])")
 _LETTERS = bytes.maketrans(bytes(range(len(_ALPHABET))), _ALPHABET.encode())
 
 
@@ -72,12 +72,12 @@ class ReturnPath:
         return f"{_PREFIX}{_base32(int.from_bytes(body + mac) << _PADDING_BITS)}@{self.domain}"
 
     def read(self, address: str) -> Verp | None:
-        """Return the address's content, or None if we did not sign it. Case and domain do not matter: servers on the
-        way change the case, and forwarders rewrite the domain."""
-        local = address.strip().strip("<>").partition("@")[0].lower()
-        if not _LOCAL.fullmatch(local):
+        """Return the address's content, or None if we did not sign it. Case, domain and what stands around our local
+        part do not matter: servers on the way change the case or quote it, and forwarders wrap it (SRS, BATV, %)."""
+        found = _SIGNED.search(address.partition("@")[0].lower())
+        if found is None:
             return None
-        number = int(local[len(_PREFIX) :].encode().translate(_DIGITS), 32) >> _PADDING_BITS
+        number = int(found[1].encode().translate(_DIGITS), 32) >> _PADDING_BITS
         raw = number.to_bytes(_BODY_BYTES + _MAC_BYTES)
         body, mac = raw[:_BODY_BYTES], raw[_BODY_BYTES:]
         if body[0] != _VERSION:

@@ -3,20 +3,19 @@
 import html as entities
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Callable, Mapping
 from functools import lru_cache, wraps
 from typing import Any
 
 from liquid import Environment, Undefined, is_undefined
 from liquid.builtin.expressions.primitive import Blank, Empty
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
-from liquid.filter import sequence_filter, with_environment
 from markupsafe import Markup
 
 from libs import exact_json
 from libs.rendering.formats import format_filters
 from libs.rendering.limits import MAX_ITEMS, MAX_VALUE
+from libs.rendering.lists import LIST_FILTERS, LISTS, ON_LISTS, flat
 from libs.rendering.meter import METER
 from libs.rendering.numbers import NUMBER_FILTERS, number
 from libs.rendering.values import stringify
@@ -34,7 +33,6 @@ _ON_TEXTS = frozenset(
     "replace replace_first replace_last split strip strip_html rstrip strip_newlines squish truncate truncatewords "
     "upcase url_encode url_decode base64_encode base64_decode base64_url_safe_encode base64_url_safe_decode".split()
 )
-_LISTS = (list, tuple, range)
 _MULTIPLYING = {"replace", "join"}
 _SLOW = {"url_encode", "url_decode", "escape_once", "truncatewords", "squish", "split", "json", "strip_html"}
 
@@ -110,23 +108,21 @@ def _truncate(value: Any, length: Any = 50, end: Any = "...") -> str:
     return text if len(text) <= most else text[: max(0, most - len(ending))] + ending
 
 
+def _truncatewords(value: Any, words: Any = 15, end: Any = "...") -> str:
+    """Cut a text to its first `words` words, at least one, and append `end`; a text of no more words stays."""
+    if is_undefined(words):
+        raise FilterArgumentError("truncatewords needs a number, which is missing", token=None)
+    most, text = max(1, int(number(words))), _as_string(value)
+    found = text.split()
+    return text if len(found) <= most else " ".join(found[:most]) + _as_string(end)
+
+
 def _split(value: Any, separator: Any) -> list[str]:
     """Split a text as Ruby does: empty pieces at the end are dropped."""
     pieces: list[str] = _library()["split"](value, separator)
     while pieces and not pieces[-1]:
         pieces.pop()
     return pieces
-
-
-@sequence_filter
-def _uniq(items: Any, key: Any = None) -> list[Any]:
-    """Keep the first of equal items, in linear time: the library's compares each with each."""
-    kept: dict[Any, Any] = {}
-    for item in items:
-        compared = item.get(key) if key is not None and isinstance(item, Mapping) else item
-        simple = isinstance(compared, str | int | Decimal | None)
-        kept.setdefault((type(compared) is bool, compared) if simple else exact_json.dumps(compared), item)
-    return list(kept.values())
 
 
 def _replacing(name: str) -> Callable[..., Any]:
@@ -163,9 +159,9 @@ def _size_of(value: Any) -> int:
 def _predicted(name: str, arguments: tuple[Any, ...]) -> int:
     """Return the result length of a filter that multiplies: replace(text, what, by), join(list, by)."""
     subject = arguments[0]
-    if name == "join" and isinstance(subject, _LISTS):
+    if name == "join" and isinstance(subject, LISTS):
         separator = _size_of(arguments[1]) if len(arguments) > 1 else 1
-        return sum(_size_of(item) + separator for item in _flat(subject))
+        return sum(_size_of(item) + separator for item in flat(subject))
     if name == "replace" and len(arguments) > 2 and isinstance(subject, str):
         return len(subject) + subject.count(str(arguments[1])) * _size_of(arguments[2])
     return 0
@@ -182,6 +178,7 @@ def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap the filter so that ranges, lists and texts beyond the limits are rejected before and after it works."""
     multiplies = name in _MULTIPLYING
     on_texts = name in _ON_TEXTS
+    on_lists = name in ON_LISTS
     length_of_a_unit = 16 if name in _SLOW else 256
 
     @wraps(function)
@@ -200,6 +197,8 @@ def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         METER.spend(units, "its filters")
         if on_texts:
             arguments = tuple([_as_text(argument) for argument in arguments])
+        if on_lists and arguments[0] is None:
+            arguments = ([], *arguments[1:])  # the library takes nothing for a list of one item
         if multiplies and _predicted(name, arguments) > MAX_VALUE:
             raise _limit(f"{name} returns more than {MAX_VALUE} characters")
         result = function(*arguments, **options)
@@ -218,19 +217,18 @@ def _library() -> dict[str, Callable[..., Any]]:
 @lru_cache(maxsize=1)
 def _shared() -> dict[str, Callable[..., Any]]:
     own: dict[str, Callable[..., Any]] = {
-        "join": _join,
-        "map": _map,
         "json": _json,
         "strip_html": _strip_html,
         "truncate": _truncate,
+        "truncatewords": _truncatewords,
         "split": _split,
         "squish": _squish,
         **{name: _replacing(name) for name in ("replace", "replace_first", "replace_last")},
-        "uniq": _uniq,
         "default": _default,
-        "concat": _concat,
     }
-    return {name: bounded(name, function) for name, function in (_library() | own | NUMBER_FILTERS).items()}
+    return {
+        name: bounded(name, function) for name, function in (_library() | own | LIST_FILTERS | NUMBER_FILTERS).items()
+    }
 
 
 def _default(value: Any, instead: Any = "", *, allow_false: bool = False) -> Any:
@@ -240,34 +238,6 @@ def _default(value: Any, instead: Any = "", *, allow_false: bool = False) -> Any
     if value is None or isinstance(value, Undefined):
         return instead
     return instead if isinstance(value, str | list | Mapping) and not value else value
-
-
-@with_environment
-def _join(items: Any, separator: Any = " ", *, environment: Environment) -> Any:
-    listed = [_as_text(item) for item in _flat(items)] if isinstance(items, _LISTS) else _as_text(items)
-    return _library()["join"](listed, _as_text(separator), environment=environment)
-
-
-def _flat(items: Iterable[Any]) -> Iterator[Any]:
-    """Yield the items of a list and of the lists in it, as Liquid joins them."""
-    for item in items:
-        if isinstance(item, _LISTS):
-            METER.spend(len(item), "its filters")
-            yield from _flat(item)
-        else:
-            yield item
-
-
-def _map(items: Any, key: Any) -> Any:
-    made = _library()["map"](items, key)
-    # what an item lacks is null here, too: the library has its own null
-    return [None if item == None else item for item in made] if isinstance(made, list) else made  # noqa: E711
-
-
-def _concat(first: Any, second: Any) -> Any:
-    if not isinstance(second, list | tuple):
-        raise FilterArgumentError("concat needs a list", token=None)  # the library fails while creating this error
-    return _library()["concat"](first, second)
 
 
 def filters_for(tag: str) -> dict[str, Callable[..., Any]]:

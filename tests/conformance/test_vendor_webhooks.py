@@ -154,6 +154,22 @@ async def test_irrelevant_and_unknown_events_are_counted_not_refused(sender: Web
     assert (new.news, new.ignored, new.new_to_us, new.unreadable) == ([], 0, 1, [])
 
 
+async def test_what_amazon_publishes_about_no_mail_is_not_refused() -> None:
+    """It says so when an identity gets its topic; of kinds that are new to us nobody knows the fields."""
+    sender = Ses(AMAZON)
+    subscribed, new, broken = [
+        await read(sender, sender.post([event], NOW))
+        for event in (
+            {"notificationType": "AmazonSnsSubscriptionSucceeded", "message": "You have successfully subscribed"},
+            {"eventType": "Teleported"},
+            {"eventType": "Bounce", "bounce": {"bounceType": "Permanent"}},
+        )
+    ]
+    assert (subscribed.ignored, subscribed.new_to_us, subscribed.unreadable) == (1, 0, [])
+    assert (new.ignored, new.new_to_us, new.unreadable) == (0, 1, [])
+    assert ([error.pointer for error in broken.unreadable], broken.news) == (["/Message"], [])
+
+
 @pytest.mark.parametrize("name", ["sendgrid", "sparkpost", "brevo"])
 async def test_a_mixed_batch_is_read_event_by_event(name: str) -> None:
     """The other vendors send one event at a time."""

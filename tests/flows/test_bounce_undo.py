@@ -206,6 +206,22 @@ async def test_figures_add_up_to_the_facts(world: World) -> None:
     assert [row["facts"] for row in hours["rows"]] == [3]
 
 
+async def test_what_a_person_bars_and_lifts_again_is_no_figure_of_bounces(world: World) -> None:
+    """Its beginning is not counted, so its end was more ends than beginnings, of no category."""
+    placed = await world.post("/v1/suppressions", {"address": "ann@x.example", "note": "she asked"})
+    lifted = await world.post(f"/v1/suppressions/{placed.json()['id']}:lift", {"note": "she asked again"})
+    world.clock.advance(HOUR)
+    figures = await world.get("/v1/statistics", by=["category"])
+    assert (lifted.status_code, figures["totals"]["lifted"], figures["rows"]) == (200, 0, [])
+
+
+async def test_figures_of_a_category_that_is_none_are_refused(world: World) -> None:
+    """They would be zero, as if nothing had bounced for that reason."""
+    async with world.client() as client:
+        refused = await client.get("/v1/statistics", params={"category": "mailbox-ful"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "category")
+
+
 async def test_the_same_fact_again_is_counted_once(world: World) -> None:
     rejection = Rejection(
         message="m.1", recipient="customer:ann", attempt=1, channel="email", sender=3, address_id=1,

@@ -16,7 +16,7 @@ from libs.errors import Unavailable
 from libs.service_client import Call, ServiceClient
 from services.delivery.adapters.tokens import TokensOverHttp
 from services.delivery.domain.outcomes import Ambiguous, Sent
-from services.delivery.loops import recorder
+from services.delivery.loops import recorder, sender
 from services.delivery.loops.sender import LaneSender
 from tests.flows.delivery_world import World
 
@@ -97,6 +97,36 @@ async def test_messages_wait_while_tokens_refuses_us_or_another_program_has_its_
     await LaneSender(replace(world.line(), tokens=TokensOverHttp(client, 5.0)), Lane.BULK).run_once()
     # given back: a lease that runs out counts as a crash of its worker, and after six of them a message has failed
     assert await world.value("select leased_until = '-infinity' and returns = 1 from work")
+
+
+@pytest.mark.parametrize("method", ["claim", "give_back"])
+async def test_a_group_that_postgres_kept_from_its_claim_is_given_back(
+    world: World, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to run out, its lease would count as a crash of its worker, and after six of them a message has failed."""
+    monkeypatch.setattr(sender, "POSTGRES_AWAY_SECONDS", 0.0)
+    world.pace = replace(world.pace, lease=3600.0)  # no slow machine lets it run out
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    envelope = await world.request(release, ["customer:1"])
+    away = Absent(world.ledger, "claim", Unavailable("no connection was free"))
+    ledger = away if method == "claim" else Absent(away, "give_back", Unavailable("still none"))
+    await LaneSender(world.line(ledger), Lane.BULK).run_once()
+    assert await world.value("select leased_until = '-infinity' and crashes = 0 from work")
+    await world.execute("update work set due_at = now() - interval '1 s'")
+    await world.send_all()
+    assert await world.account(envelope.data.request_id) == {"recipients": 1, "sent": 1}
+    assert len(world.provider.calls) == 1
+
+
+async def test_a_claim_whose_commit_was_not_confirmed_is_not_given_back(world: World) -> None:
+    release = await world.release(["push"])
+    world.tokens.add("customer:1", "push")
+    await world.request(release, ["customer:1"])
+    lost = Absent(world.ledger, "claim", Unavailable("the connection was lost"), done=True)
+    await LaneSender(world.line(lost), Lane.BULK).run_once()
+    # recovery makes it unknown: nobody else knows that no call was made
+    assert await world.value("select calling and leased_until > now() - interval '1 day' from work")
 
 
 async def test_a_lease_that_fails_takes_no_group_along(world: World) -> None:

@@ -212,3 +212,55 @@ async def test_what_is_no_http_is_a_problem_like_any_other(port: int, sent: byte
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert json.loads(body)["status"] == 400
+
+
+_OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAB\r\n"
+_OFFERING = b"POST /echo HTTP/1.1\r\nhost: x\r\n" + _OFFER  # as Java's client sends each request over plain HTTP
+
+
+async def answer_of(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length: "))
+    return head.split(b"\r\n")[0], await reader.readexactly(int(length.split(b": ")[1]))
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [_OFFERING + b"content-length: 10\r\n\r\n1234567890"],
+        [_OFFERING + b"content-length: 10\r\n\r\n", b"1234567890"],
+        [_OFFERING + b"content-length: 10\r\n\r\n12345", b"67890"],
+        [_OFFERING[:50], _OFFERING[50:] + b"transfer-encoding: chunked\r\n\r\na\r\n1234567", b"890\r\n0\r\n\r\n"],
+        [b"POST /echo HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 10\r\n\r\n",
+         b"1234567890"],
+    ],
+    ids=["at once", "head first", "half", "chunked", "websocket"],
+)  # fmt: skip
+async def test_a_request_that_offers_another_protocol_keeps_its_body(port: int, pieces: list[bytes]) -> None:
+    async with connected(port) as (reader, writer):
+        for _ in range(2):  # the second one on the same connection
+            for piece in pieces:
+                received = _Clock.received
+                writer.write(piece)
+                await _Clock.has_received(received + len(piece))
+            assert await answer_of(reader) == (b"HTTP/1.1 200 OK", b"10")
+
+
+async def test_requests_behind_one_that_offers_another_protocol_are_answered_in_order(port: int) -> None:
+    one = _OFFERING + b"content-length: 3\r\n\r\nabc"
+    async with connected(port) as (reader, writer):
+        writer.write(one * 300 + _HEAD + b"1234567890" + one.replace(b"Upgrade,", b"Upgrade, close,"))
+        for length in [b"3"] * 300 + [b"10", b"3"]:
+            assert await answer_of(reader) == (b"HTTP/1.1 200 OK", length)
+        assert await reader.read() == b""
+
+
+async def test_a_body_is_never_read_as_the_next_request(port: int) -> None:
+    hidden = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+    async with connected(port) as (reader, writer):
+        writer.write(_OFFERING + b"content-length: %d\r\n\r\n" % len(hidden))
+        await _Clock.has_received(len(_OFFERING))
+        writer.write(hidden + _HEAD + b"1234567890")
+        assert [await answer_of(reader) for _ in range(2)] == [
+            (b"HTTP/1.1 200 OK", b"%d" % len(hidden)), (b"HTTP/1.1 200 OK", b"10")
+        ]  # fmt: skip

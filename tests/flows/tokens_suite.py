@@ -1,6 +1,7 @@
 """tokens alone, on a real Postgres, with our own keys."""
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -159,3 +160,33 @@ async def suite_over(runtime: Runtime, **settings: Any) -> AsyncIterator[Suite]:
     transport = httpx.ASGITransport(app=service.app, raise_app_exceptions=True)
     async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://tokens") as http:
         yield Suite(http, service, runtime, clock, access)
+
+
+YES: dict[str, Any] = {"topic": "news", "granted": True, "how": "checkbox", "text_version": "2027-02"}
+
+
+@asynccontextmanager
+async def consenting(runtime: Runtime) -> AsyncIterator[Suite]:
+    """The service, with a customer who agreed to news by mail and SMS two months ago."""
+    async with suite_over(runtime) as suite:
+        await suite.call(
+            "PUT", "/v1/recipients/customer:1", {"emails": ["max@example.com"], "phones": ["+4915123456789"]}
+        )
+        for channel in ("email", "sms"):
+            await say(suite, channel=channel, at="2027-01-01T00:00:00Z")
+        await suite.events()
+        yield suite
+
+
+async def say(suite: Suite, key: str = "customer:1", **statement: Any) -> Any:
+    return await suite.call("PUT", f"/v1/recipients/{key}/consents", {"consents": [YES | statement]})
+
+
+async def consents(suite: Suite, topic: str = "news") -> dict[str, bool]:
+    held: dict[str, bool] = (await suite.resolve("customer:1", topic=topic))["customer:1"]["consents"]
+    return {channel: yes for channel, yes in held.items() if yes}
+
+
+async def hash_of(suite: Suite, channel: str) -> bytes:
+    found = (await suite.resolve("customer:1"))["customer:1"]["addresses"]
+    return b64decode(next(a["hash"] for a in found if a["channel"] == channel))

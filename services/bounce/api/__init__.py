@@ -134,8 +134,7 @@ async def list_bounces(
 ) -> Page[BounceShown]:
     """List facts about addresses, newest first."""
     deps = deps_of(request)
-    if category is not None and category not in CATEGORIES:
-        raise Invalid(f"There is no such category; the categories are {', '.join(CATEGORIES)}.", pointer="category")
+    require_category(category)
     wanted = Filter(
         principal.tenant,
         principal.mode,
@@ -255,6 +254,12 @@ def shown_suppression(item: Suppression) -> dict[str, Any]:
         "policy": item.cause.policy or None,
         "proofs": list(item.cause.evidence),
     }
+
+
+def require_category(category: str | None) -> None:
+    """Check a filter. Raises Invalid: no category at all would look like one without facts."""
+    if category is not None and category not in CATEGORIES:
+        raise Invalid(f"There is no such category; the categories are {', '.join(CATEGORIES)}.", pointer="category")
 
 
 def _clean(text: str | None, name: str) -> str | None:

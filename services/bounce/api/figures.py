@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 from libs.errors import Invalid
 from libs.paging import After, Limit, Page, page_of, read_cursor
 from libs.web import Router
-from services.bounce.api import Category, Provider, Reader, deps_of, period, sensible
+from services.bounce.api import Category, Provider, Reader, deps_of, period, require_category, sensible
 from services.bounce.api.figure_shapes import BreakerShown, Counted, FigureRow, HealthRow, Reputation, Statistics
 from services.bounce.handlers import Bounce
 from services.bounce.handlers.reports import figures_kept_since
@@ -51,6 +51,7 @@ async def statistics(
     The figures are updated as facts are stored, so the response time does not depend on how many there are.
     """
     deps = deps_of(request)
+    require_category(category)
     begin, end = _span(deps, since, until, "hour" if grain == "hour" else "day")
     names = {"category": category, "provider": provider, "from_domain": from_domain, "communication": communication}
     only = {name: value for name, value in names.items() if value is not None}

@@ -25,7 +25,10 @@ _ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*(base64|quoted-printa
 _REPORT = re.compile(rb"^content-type:\s{0,20}multipart/report", re.M)
 _FROM_SERVER = re.compile(rb"^from:[^\n]{0,500}(?:mailer-daemon|postmaster@|mail delivery s)", re.M)
 _HEAD = re.compile(rb"(?:[^\s:]{1,200}:[^\n]*(?:\n[ \t][^\n]*)*+(?:\n|\Z))++")  # only headers
-_WANTED = re.compile(rb"^(return-path|errors-to|sender|to|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000})", re.I | re.M)
+_WANTED = re.compile(
+    rb"^(return-path|errors-to|sender|to|x-hmxmroriginalrecipient):[ \t]*([^\n]{0,1000}(?:\n[ \t][^\n]{0,1000}){0,9})",
+    re.I | re.M,
+)
 _ENDS_LINE = (b"\n", b"\r", b" ", b"\t", b"")
 MAX_RETURNED = 16 * 1024
 _MOST_TYPES = 20
@@ -87,7 +90,8 @@ class Mail:
         """The returned mail's headers that say where it was sent."""
         returned = self.returned
         head = returned[: _blank_line(returned)[0]].replace(b"\r\n", b"\n")
-        return Headers([(name.decode().lower(), mime.to_text(value, {})) for name, value in _WANTED.findall(head)])
+        found = _WANTED.findall(head)
+        return Headers([(name.decode().lower(), mime.unfolded(mime.to_text(value, {}))) for name, value in found])
 
     @cached_property
     def parts(self) -> list[Part]:

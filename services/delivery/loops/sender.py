@@ -1,15 +1,16 @@
 """The sender: lease → prepare → claim → call → record, one lane at a time, several groups in flight.
 
 While groups are being called, the next one is leased and prepared. A provider that raises does not affect other
-senders. A failing group does not affect the others: its leases run out, and recovery sorts out what happened. On stop
-it leases nothing more and finishes what it has leased.
+senders. A failing group does not affect the others: its leases run out, and recovery sorts out what happened. A group
+that Postgres kept from its claim is given back. On stop it leases nothing more and finishes what it has leased.
 """
 
 import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from libs.ids import message_id
 from libs.telemetry import annotate, batch_span, get_logger, one_of, span
 from services.delivery.domain.outbound import Outbound, Sender
 from services.delivery.domain.outcomes import Ambiguous, Outcome
-from services.delivery.domain.work import Claimed, Group, Message, Prepared, WorkRow
+from services.delivery.domain.work import Claimed, GiveBack, Group, Message, Prepared, WorkRow
 from services.delivery.handlers.delivery import Line
 from services.delivery.loops.prepare import prepare
 from services.delivery.loops.recorder import POSTGRES_AWAY_SECONDS, Recorder, Settled
@@ -102,13 +103,31 @@ class LaneSender:
             cause_id=one_of([request.cause_id for request in requests]),
             request_id=one_of([request.id for request in requests]),
         ):
-            prepared = await self._prepare(group)
-            # everything it needs is unavailable: do not rush through the whole queue
-            if prepared.away == len(group.rows):
-                await asyncio.sleep(self._line.pace.poll)
-            ready.set()  # the next group may be leased while this one is called
-            if len(prepared.back) < len(group.rows):
-                await self._deliver(prepared)
+            try:
+                await self._send(group, ready)
+            except Unavailable:
+                await self._return(group)
+                raise
+
+    async def _send(self, group: Group, ready: asyncio.Event) -> None:
+        prepared = await self._prepare(group)
+        # everything it needs is unavailable: do not rush through the whole queue
+        if prepared.away == len(group.rows):
+            await asyncio.sleep(self._line.pace.poll)
+        ready.set()  # the next group may be leased while this one is called
+        if len(prepared.back) < len(group.rows):
+            await self._deliver(prepared)
+
+    async def _return(self, group: Group) -> None:
+        """Give back what was not claimed, as soon as Postgres answers: a lease that runs out counts as a crash of its
+        worker, and after six of them a message has failed. Rows whose claim was committed stay leased."""
+        due_at = self._line.clock() + timedelta(seconds=self._line.pace.patience.base_seconds)
+        rows = {row.queued.id: row for row in group.rows}
+        backs = [GiveBack(row, due_at, Reason.NONE) for row in rows.values()]
+        while time.monotonic() < group.leased_at + self._line.pace.lease:
+            with suppress(Unavailable):
+                return await self._line.ledger.give_back(backs)
+            await asyncio.sleep(POSTGRES_AWAY_SECONDS)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._groups.discard(task)
@@ -116,7 +135,7 @@ class LaneSender:
         if task.cancelled() or (error := task.exception()) is None:
             return
         error = _unwrapped(error)
-        if isinstance(error, Unavailable):  # its rows return when the lease runs out
+        if isinstance(error, Unavailable):  # its rows were given back, or return when the lease runs out
             log.warning("group_waits", lane=self._lane.word, detail=error.detail)
         else:
             log.error("group_failed", lane=self._lane.word, exc_info=error)

@@ -139,6 +139,7 @@ class Translator:
                     how_ or "stated by the shop",
                     version,
                     dated=body.at is not None or how is None,  # a single statement is stated now
+                    by_us=body.at is None and how is None,
                 )
             )
         return tuple(made)

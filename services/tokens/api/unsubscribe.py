@@ -103,7 +103,8 @@ async def act(request: Request, signed: Signed) -> Response:
         raise BadRequest(f"The body must be {_FIELD}={_VALUE} (RFC 8058), as form data.", pointer=f"/{_FIELD}")
     deps = deps_of(request)
     now = deps.clock()
-    statement = Statement(link.topic, link.channel, False, now, "one-click unsubscribe", message=link.message or None)
+    how, message = "one-click unsubscribe", link.message or None
+    statement = Statement(link.topic, link.channel, False, now, how, message=message, by_us=True)
     who = Act(Realm(link.tenant, link.mode), "recipient", now)
     await unsubscribe(deps, who, RecipientKey(link.recipient), statement)
     language, (title, _, _, done, _) = _texts(request)

@@ -5,8 +5,8 @@ last week's unsubscribe. At the same moment, no wins.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from libs.contracts.outcomes import Channel
@@ -22,7 +22,8 @@ _TOPIC = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 class Statement:
     """A yes or no to a topic on a channel, with its proof: when, how, and which text was agreed to.
 
-    Not `dated`: a row of a list without a date; `at` is when we read it, and proves nothing."""
+    Not `dated`: a row of a list without a date; `at` is when we read it, and proves nothing. `by_us`: `at` is our own
+    clock's."""
 
     topic: str
     channel: Channel
@@ -32,6 +33,7 @@ class Statement:
     text_version: str | None = None
     message: str | None = None
     dated: bool = True
+    by_us: bool = False
 
     @property
     def note(self) -> str:
@@ -54,6 +56,16 @@ def overrules(new: Statement, current: Statement | None, of_all: Statement | Non
     if new.at == current.at:
         return current.granted and not new.granted
     return new.at > current.at
+
+
+def as_heard(new: Statement, standing: Iterable[Statement], now: datetime) -> Statement:
+    """Return a statement as it is recorded, given what stands. Shops' clocks differ, so a yes may be dated a few
+    minutes after `now`; a no that our own clock dated overrules it all the same, and gets its date."""
+    if new.granted or not new.by_us:
+        return new
+    about = [yes for yes in standing if yes.channel is new.channel and new.topic in (yes.topic, ALL_TOPICS)]
+    ahead = [yes.at for yes in about if yes.granted and yes.at > now]
+    return replace(new, at=max([new.at, *ahead]))
 
 
 def repeats(new: Statement, current: Statement | None) -> bool:

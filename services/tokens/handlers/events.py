@@ -56,7 +56,9 @@ async def obey_replies(deps: Tokens, batch: Sequence[Envelope]) -> None:
                 reply = _data(envelope, ReplyReceived)
                 channel = Channel[reply.channel.upper()]
                 if means_stop(reply.text):
-                    statement = Statement(ALL_TOPICS, channel, False, reply.at, f"answered stop by {channel.word}")
+                    statement = Statement(
+                        ALL_TOPICS, channel, False, reply.at, f"answered stop by {channel.word}", by_us=True
+                    )
                     said.append((reply.address_hash, channel, statement))
             await _say_no(unit, deps, Act(realm, "recipient", deps.clock()), said)
 
@@ -70,7 +72,8 @@ async def obey_unsubscribes(deps: Tokens, batch: Sequence[Envelope]) -> None:
                 fact = _data(envelope, BounceClassified)
                 if fact.category == _UNSUBSCRIBE:
                     how = "asked to be unsubscribed by mail"
-                    statement = Statement(ALL_TOPICS, Channel.EMAIL, False, fact.at, how, message=fact.message_id)
+                    message = fact.message_id
+                    statement = Statement(ALL_TOPICS, Channel.EMAIL, False, fact.at, how, message=message, by_us=True)
                     said.append((fact.address_hash, Channel.EMAIL, statement))
             await _say_no(unit, deps, Act(realm, "recipient", deps.clock()), said)
 

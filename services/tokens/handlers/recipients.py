@@ -1,7 +1,7 @@
 """Commands on one recipient: save it, add or remove an address, erase it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from libs.addresses import Address
 from libs.contracts.outcomes import Channel
@@ -139,8 +139,7 @@ async def unsubscribe(deps: Tokens, act: Act, key: RecipientKey, statement: Stat
             current = standing.get((stored.id, statement.topic, statement.channel))
             if current is not None and not current.granted:
                 return
-            later = statement if current is None or current.at < statement.at else replace(statement, at=current.at)
-            await save_recipients(unit, act, [Change(key=key, statements=(later,))], deps.hasher)
+            await save_recipients(unit, act, [Change(key=key, statements=(statement,))], deps.hasher)
             await unit.publish(
                 [action(act, "consent.withdraw", key, {"topic": statement.topic, "channel": statement.channel.word})]
             )

@@ -11,7 +11,7 @@ from libs.contracts.outcomes import Channel
 from libs.errors import Invalid
 from libs.ids import AddressHasher
 from libs.messaging.outbox import Outgoing
-from services.tokens.domain.consents import ALL_TOPICS, overrules, repeats
+from services.tokens.domain.consents import ALL_TOPICS, as_heard, overrules, repeats
 from services.tokens.domain.recipients import Change, Profile, changed_profile
 from services.tokens.handlers.acts import Act, changed, device_retired
 from services.tokens.ports import Contended, NewAddress, NewDevice, StoredAddress, StoredRecipient, Touched, Unit, Word
@@ -178,7 +178,9 @@ async def _save_statements(unit: Unit, act: Act, saved: Sequence[Saved]) -> None
     holding: dict[tuple[int, str, Channel], Word] = {}
     heard: list[Word] = []
     for item in speaking:
-        for statement in item.change.statements:
+        for said in item.change.statements:
+            mine = [held for (id_, *_), held in standing.items() if id_ == item.id] if said.by_us else ()
+            statement = as_heard(said, mine, act.now)
             place = (item.id, statement.topic, statement.channel)
             current = standing.get(place)
             if repeats(statement, current):

@@ -289,6 +289,12 @@ def test_our_signature_is_found_in_a_returned_errors_to() -> None:
     assert PATH in read_mail(report(WORDS, TOLD, part("message/rfc822", sent))).candidates
 
 
+def test_our_signature_is_found_in_a_folded_line() -> None:
+    """Our return path alone is longer than the 78 characters at which many programs fold."""
+    sent = SENT_BACK.replace(f"Return-Path: <{PATH}>", f"Return-Path:\n <{PATH}>")
+    assert PATH in read_mail(report(WORDS, TOLD, part("message/rfc822", sent))).candidates
+
+
 def test_a_line_that_begins_like_the_boundary_ends_no_part() -> None:
     head = b"Content-Type: multipart/mixed; boundary=q\n\n--q\nContent-Type: text/plain\n\n"
     assert [part.text for part in mime.parse(head + b"one\n--quite\ntwo\n--q--\n")[1]] == ["one\n--quite\ntwo\n"]

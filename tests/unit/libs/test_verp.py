@@ -36,6 +36,28 @@ def test_case_brackets_and_a_rewritten_domain_are_ignored() -> None:
         assert OURS.read(form) == Verp(UUID(int=5), 7, 1)
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        '"{}"@bounce.shop.example',
+        "{}%bounce.shop.example@relay.example",
+        "{}+x@bounce.shop.example",
+        "prvs=0123abcdef={}@bounce.shop.example",
+        "SRS0=Ab12=3K=bounce.shop.example={}@forwarder.example",
+        "bounces+SRS=Ab12=3K=bounce.shop.example={}@forwarder.example",
+    ],
+)
+def test_what_servers_and_forwarders_put_around_our_part_is_ignored(form: str) -> None:
+    """Forwarders wrap it (SRS, BATV), and what comes back to them may reach us as they wrapped it."""
+    local = OURS.make(UUID(int=5), 7, 1).partition("@")[0]
+    assert OURS.read(form.format(local)) == OURS.read(form.format(local.upper())) == Verp(UUID(int=5), 7, 1)
+
+
+@pytest.mark.parametrize("form", ["a{}@x.example", "{}a@x.example", "x@{}.example"])
+def test_our_part_is_found_only_whole_and_before_the_at(form: str) -> None:
+    assert OURS.read(form.format(OURS.make(UUID(int=5), 7, 1).partition("@")[0])) is None
+
+
 def test_another_key_or_a_changed_character_is_rejected() -> None:
     made = OURS.make(UUID(int=5), 7, 1)
     assert ReturnPath(b"j" * 32, "bounce.shop.example").read(made) is None

@@ -206,7 +206,7 @@ def test_words_are_not_compared_with_numbers() -> None:
         render("{% if event.data.word > 1 %}{% endif %}")
     with pytest.raises(Invalid, match=r"Line 2: a number has no fields\."):
         render("\n{{ (1..3) | where: 'sku' }}")
-    with pytest.raises(RenderFailed, match=r"expected an integer start, found a list\."):
+    with pytest.raises(RenderFailed, match=r"is not a number\."):
         render("{{ event.data.word | slice: event.data.list }}")
 
 

@@ -32,8 +32,13 @@ async def lift_all(connection: Any, locked: Sequence[Suppression], how: Lift) ->
 
 
 async def count_changes(connection: Any, changed: Sequence[Suppression], at: datetime, **counts: int) -> None:
-    """Count suppressions that began or ended, under the dimensions of the fact behind them; last of all."""
-    ids = [item.bounce_id for item in changed if item.bounce_id]
+    """Count suppressions that began or ended, under the dimensions of the fact behind them; last of all.
+
+    One that a person placed has no fact and was not counted when it began, so neither is its end."""
+    changed = [item for item in changed if item.bounce_id]
+    if not changed:
+        return
+    ids = [item.bounce_id for item in changed]
     known = {row["id"]: (row["from_domain"], row["communication"]) for row in await connection.fetch(_KINDS, ids)}
     figures = Figures()
     for item in changed:

@@ -37,11 +37,11 @@ select r.id, r.tenant, r.mode, r.cause_id, r.release_id, r.communication, r.subj
 from request r left join release l on l.id = r.release_id where r.id = any($1::uuid[])
 """
 
-# `calling` rows are not given back: a call must be recorded or recovered.
+# `calling` rows are not given back: a call must be recorded or recovered. Nor is a row that was given back before.
 _GIVE_BACK = """
 update work w set leased_until = '-infinity', due_at = b.due_at, reason = b.reason, returns = least(w.returns + 1, 100)
 from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::int[]) as b (id, lease, due_at, reason)
-where w.id = b.id and w.lease = b.lease and not w.calling
+where w.id = b.id and w.lease = b.lease and not w.calling and w.leased_until > '-infinity'
 """
 
 

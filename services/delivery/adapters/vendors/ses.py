@@ -22,6 +22,8 @@ log = get_logger(__name__)
 
 # SES publishes this once when a configuration set gets its topic; it is not JSON
 _GREETING = "Successfully validated SNS topic for Amazon SES event publishing."
+# what it publishes once when an identity gets its topic; it is about no mail
+_SUBSCRIBED = "AmazonSnsSubscriptionSucceeded"
 _ON_ITS_LIST = frozenset({"OnAccountSuppressionList", "UnsubscribedRecipient"})
 # bounceSubType → its category
 _CATEGORIES = {
@@ -43,6 +45,7 @@ _PLAIN = {
     "Reject": ReceiptKind.FAILED,
     "Rendering Failure": ReceiptKind.FAILED,
 }
+_ABOUT_MAILS = frozenset({*_PLAIN, "Bounce", "Complaint", "DeliveryDelay", "Subscription"})
 
 
 class _Recipient(msgspec.Struct):
@@ -87,7 +90,7 @@ class _Subscription(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    mail: _Mail
+    mail: _Mail | None = None
     notificationType: str = ""
     eventType: str = ""
     bounce: _Happened | None = None
@@ -143,7 +146,10 @@ class _Told(NamedTuple):
 
 
 def _translate(event: _Event, message: Envelope, now: datetime) -> MailNews | Said:
-    told = _told(event, event.eventType or event.notificationType)
+    word = event.eventType or event.notificationType
+    if event.mail is None:
+        return _without_mail(word)
+    told = _told(event, event.mail, word)
     if not isinstance(told, _Told):
         return told
     return MailNews(
@@ -157,14 +163,22 @@ def _translate(event: _Event, message: Envelope, now: datetime) -> MailNews | Sa
     )
 
 
-def _told(event: _Event, word: str) -> _Told | Said:
+def _without_mail(word: str) -> Said:
+    if word == _SUBSCRIBED:
+        return Said.NOTHING
+    if not word or word in _ABOUT_MAILS:
+        raise ValueError("it names no mail")
+    return Said.NEW_TO_US
+
+
+def _told(event: _Event, mail: _Mail, word: str) -> _Told | Said:
     match word:
         case "Bounce":
-            return _bounce(event.bounce or _Happened(), event.mail)
+            return _bounce(event.bounce or _Happened(), mail)
         case "Complaint":
             return _complaint(event.complaint or _Happened())
         case "DeliveryDelay":
-            return _delay(event.deliveryDelay or _Happened(), event.mail)
+            return _delay(event.deliveryDelay or _Happened(), mail)
         case "Subscription":
             return _subscription(event.subscription or _Subscription())
     if word not in _PLAIN:
