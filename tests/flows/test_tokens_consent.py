@@ -69,7 +69,7 @@ async def test_a_yes_needs_its_proof(suite: Suite) -> None:
         answer = await say(suite, channel="push", **{missing: None})
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["pointer"] == f"/consents/0/{missing}"
-    future = await say(suite, channel="push", at=(NOW + timedelta(minutes=6)).isoformat())
+    future = await say(suite, channel="push", at=(suite.clock() + timedelta(minutes=6)).isoformat())
     assert future.json()["errors"][0]["pointer"] == "/consents/0/at"
     everything = await say(suite, channel="push", topic="*")
     assert everything.json()["errors"][0]["pointer"] == "/consents/0/topic"
