@@ -8,7 +8,7 @@ import pytest
 from libs.contracts.tokens import RecipientChanged
 from libs.service import Runtime
 from libs.storage import embedded
-from tests.flows.tokens_suite import NOW, YES, Suite, consenting, consents, database_of, say, wipe
+from tests.flows.tokens_suite import YES, Suite, consenting, consents, database_of, say, wipe
 
 
 @pytest.fixture(scope="module")
