@@ -15,7 +15,7 @@ from markupsafe import Markup
 from libs import exact_json
 from libs.rendering.formats import format_filters
 from libs.rendering.limits import MAX_ITEMS, MAX_VALUE
-from libs.rendering.lists import LIST_FILTERS, LISTS, ON_LISTS, flat
+from libs.rendering.lists import LIST_FILTERS, LISTS, ON_LISTS, as_text, flat
 from libs.rendering.meter import METER
 from libs.rendering.numbers import NUMBER_FILTERS, number
 from libs.rendering.values import stringify
@@ -167,13 +167,6 @@ def _predicted(name: str, arguments: tuple[Any, ...]) -> int:
     return 0
 
 
-def _as_text(value: Any) -> Any:
-    """Return a filter's operand as Liquid reads it in a text: true, never True; nothing, never None. Integers stay."""
-    if isinstance(value, str | Undefined) or (type(value) is int):
-        return value
-    return stringify(value)
-
-
 def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap the filter so that ranges, lists and texts beyond the limits are rejected before and after it works."""
     multiplies = name in _MULTIPLYING
@@ -196,7 +189,7 @@ def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
                     raise _limit(f"{name} accepts at most {MAX_ITEMS} items")
         METER.spend(units, "its filters")
         if on_texts:
-            arguments = tuple([_as_text(argument) for argument in arguments])
+            arguments = tuple([as_text(argument) for argument in arguments])
         if on_lists and arguments[0] is None:
             arguments = ([], *arguments[1:])  # the library takes nothing for a list of one item
         if multiplies and _predicted(name, arguments) > MAX_VALUE:

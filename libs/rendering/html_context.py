@@ -18,7 +18,7 @@ from libs.rendering.html import (
     is_linked_data,
     parse,
 )
-from libs.rendering.json_context import alone_in, quoted_in
+from libs.rendering.json_context import values_in
 from libs.rendering.links import problem_of_link
 
 _LINKS = frozenset({"href", "src", "action", "formaction", "background", "poster", "cite", "longdesc", "xlink:href"})
@@ -58,8 +58,9 @@ def _problems(token: Markup | Words, made: Cut, found: Placement) -> Iterator[tu
         if token.within == "script":
             yield from ((hole.offset, "values cannot stand in a script") for hole in _writing(token.text, made))
         elif token.within == LINKED_DATA:
-            found.alone |= alone_in(token.text, made.holes)
-            found.quoted |= quoted_in(token.text, made.holes)
+            values = values_in(token.text, made.holes)
+            found.alone |= values.alone
+            found.quoted |= values.quoted
             for hole in _writing(token.text, made):
                 if not hole.is_output:
                     yield hole.offset, "in JSON, print values with {{ … }}, not with this tag"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from libs.rendering.html import HOLE, Hole, cut
 
@@ -11,32 +12,36 @@ _BRANCHES = frozenset({"else", "elsif", "when"})
 _BESIDE_A_VALUE = frozenset("{}[],:") | {""}
 
 
-def place_json(source: str) -> tuple[set[int], set[int]]:
-    """Return the offsets of the outputs that stand alone: without quotes, and with nothing of a value beside them; and
-    of those between quotes."""
+@dataclass(frozen=True, slots=True)
+class InJson:
+    """The offsets of outputs that stand alone, without quotes and with nothing of a value beside them, and of those
+    between quotes."""
+
+    alone: frozenset[int] = frozenset()
+    quoted: frozenset[int] = frozenset()
+
+
+def place_json(source: str) -> InJson:
+    """Return where the values of a JSON source land."""
     made = cut(source)
-    return alone_in(made.source, made.holes), quoted_in(made.source, made.holes)
+    return values_in(made.source, made.holes)
 
 
-def quoted_in(json_text: str, holes: list[Hole]) -> set[int]:
-    """Return the offsets of the outputs between quotes of JSON in which holes have replaced Liquid."""
-    if '"' in _STRING.sub("s", json_text):
-        return set()  # a string begins or ends in one branch of a condition
-    strings = "".join(_STRING.findall(json_text))
-    return {holes[int(number)].offset for number in HOLE.findall(strings) if holes[int(number)].is_output}
-
-
-def alone_in(json_text: str, holes: list[Hole]) -> set[int]:
-    """Return the offsets of the outputs that stand alone in JSON in which holes have replaced Liquid."""
+def values_in(json_text: str, holes: list[Hole]) -> InJson:
+    """Return where the values land in JSON in which holes have replaced Liquid."""
     outside = _STRING.sub("s", json_text)
     if '"' in outside:
-        return set()
+        return InJson()  # a string begins or ends in one branch of a condition
     signs = ["", *_signs(outside, holes), ""]
-    return {
-        sign.offset
-        for before, sign, after in zip(signs, signs[1:], signs[2:], strict=False)
-        if isinstance(sign, Hole) and before in _BESIDE_A_VALUE and after in _BESIDE_A_VALUE
-    }
+    inside = [holes[int(number)] for number in HOLE.findall("".join(_STRING.findall(json_text)))]
+    return InJson(
+        alone=frozenset(
+            sign.offset
+            for before, sign, after in zip(signs, signs[1:], signs[2:], strict=False)
+            if isinstance(sign, Hole) and before in _BESIDE_A_VALUE and after in _BESIDE_A_VALUE
+        ),
+        quoted=frozenset(hole.offset for hole in inside if hole.is_output),
+    )
 
 
 def _signs(outside: str, holes: list[Hole]) -> Iterator[str | Hole]:

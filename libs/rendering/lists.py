@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from liquid import Environment, Undefined
+from liquid.builtin.filters.array import concat, join, map_
 from liquid.exceptions import FilterArgumentError
 from liquid.filter import sequence_filter, with_environment
 
@@ -28,24 +28,19 @@ def flat(items: Iterable[Any]) -> Iterator[Any]:
             yield item
 
 
-@lru_cache(maxsize=1)
-def _library() -> dict[str, Callable[..., Any]]:
-    filters = Environment().filters
-    return {name: filters[name] for name in ("concat", "join", "map")}
-
-
-def _as_text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
+    """Return a filter's operand as Liquid reads it in a text: true, never True; nothing, never None. Integers stay."""
     return value if isinstance(value, str | Undefined) or type(value) is int else stringify(value)
 
 
 @with_environment
 def _join(items: Any, separator: Any = " ", *, environment: Environment) -> Any:
-    listed = [_as_text(item) for item in flat(items)] if isinstance(items, LISTS) else _as_text(items)
-    return _library()["join"](listed, _as_text(separator), environment=environment)
+    listed = [as_text(item) for item in flat(items)] if isinstance(items, LISTS) else as_text(items)
+    return join(listed, as_text(separator), environment=environment)
 
 
 def _map(items: Any, key: Any) -> Any:
-    made = _library()["map"](items, key)
+    made = map_(items, key)
     # what an item lacks is null here, too: the library has its own null
     return [None if item == None else item for item in made] if isinstance(made, list) else made  # noqa: E711
 
@@ -55,7 +50,7 @@ def _concat(first: Any, second: Any) -> Any:
         second = []
     if not isinstance(second, list | tuple):
         raise FilterArgumentError("concat needs a list", token=None)  # the library fails while creating this error
-    return _library()["concat"](first, second)
+    return concat(first, second)
 
 
 @sequence_filter

@@ -20,8 +20,8 @@ from libs.rendering.values import stringify
 def placement_of(source: str, kind: str) -> Placement | None:
     """Return where the values of a source land, if that changes how they are printed."""
     if kind == "json":
-        alone, quoted = place_json(source)
-        return Placement(alone=alone, quoted=quoted)
+        values = place_json(source)
+        return Placement(alone=set(values.alone), quoted=set(values.quoted))
     return place(source) if kind == "html" else None
 
 

@@ -47,6 +47,7 @@ def judge_all(
     """Return verdicts by fact. `breakers`: the open one, by fact. Histories may contain others of the same batch."""
     judged: dict[UUID, Judged] = {}
     for proof, history in facts:
+        # most addresses have this fact only
         first = history.proofs == (proof,) or not any(_is_before(other, proof) for other in history.proofs)
         judged[proof.id] = Judged(proof, decide(proof, history, policy, now), first, breakers.get(proof.id))
     return judged

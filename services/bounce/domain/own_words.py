@@ -101,9 +101,7 @@ def human_text(parts: Sequence[Part]) -> str:
     if "<-- " in text or "<<< " in text:
         text = _STAMPS.sub("", text)
     text = text[: min(_copy_in(text), MAX_TEXT)]
-    if _HARMLESS.may_be_in(text):
-        text = _HARMLESS.expression.sub("", text)
-    return _without_quotes(_OURS.expression.sub("", text) if _OURS.may_be_in(text) else text)
+    return _without_quotes(_OURS.without(_HARMLESS.without(text)))
 
 
 def _without_quotes(text: str) -> str:

@@ -28,6 +28,10 @@ class Signed:
     def finditer(self, text: str) -> Iterator[re.Match[str]]:
         return self.expression.finditer(text) if self.may_be_in(text) else iter(())
 
+    def without(self, text: str) -> str:
+        """Return the text without what the expression matches."""
+        return self.expression.sub("", text) if self.may_be_in(text) else text
+
     def lines_of(self, text: str) -> Iterator[int]:
         """Yield the starts of the lines that contain a sign, in order. A caller that stops at one of the first does
         not pay for the rest of the text."""

@@ -43,21 +43,8 @@ _LEADS = Signed(
 )
 # before the reply, or in what is around it; a dozen searches for a word take a fourth of one for an expression
 _SIGNS = (
-    ": 5",
-    ": 4",
-    "'5",
-    "'4",
-    '"5',
-    '"4',
-    "(5",
-    "(4",
-    "; 5",
-    "; 4",
-    ";5",
-    ":\n",
-    "response was:",
-    "status=",
-    " T=",
+    *(": 5", ": 4", "'5", "'4", '"5', '"4', "(5", "(4", "; 5", "; 4", ";5", ":\n"),
+    *("response was:", "status=", " T="),
 )
 # such words say that the reply is about our address or our host
 _ABOUT_US = re.compile(

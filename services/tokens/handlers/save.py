@@ -4,6 +4,7 @@ Everything is read and locked in key order and compared in Python, and only the 
 statements whatever the number. A change without a difference writes and publishes nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from libs.contracts.outcomes import Channel
 from libs.errors import Invalid
 from libs.ids import AddressHasher
 from libs.messaging.outbox import Outgoing
-from services.tokens.domain.consents import ALL_TOPICS, as_heard, overrules, repeats
+from services.tokens.domain.consents import ALL_TOPICS, Statement, as_heard, overrules, repeats
 from services.tokens.domain.recipients import Change, Profile, changed_profile
 from services.tokens.handlers.acts import Act, changed, device_retired
 from services.tokens.ports import Contended, NewAddress, NewDevice, StoredAddress, StoredRecipient, Touched, Unit, Word
@@ -175,12 +176,14 @@ async def _save_statements(unit: Unit, act: Act, saved: Sequence[Saved]) -> None
     if not speaking:
         return
     standing = dict(await unit.consents.standing([item.id for item in speaking if not item.created]))
+    mine: dict[int, dict[tuple[str, Channel], Statement]] = defaultdict(dict)
+    for (id_, topic, channel), held in standing.items():
+        mine[id_][topic, channel] = held
     holding: dict[tuple[int, str, Channel], Word] = {}
     heard: list[Word] = []
     for item in speaking:
         for said in item.change.statements:
-            mine = [held for (id_, *_), held in standing.items() if id_ == item.id] if said.by_us else ()
-            statement = as_heard(said, mine, act.now)
+            statement = as_heard(said, mine[item.id].values(), act.now)
             place = (item.id, statement.topic, statement.channel)
             current = standing.get(place)
             if repeats(statement, current):
@@ -188,6 +191,7 @@ async def _save_statements(unit: Unit, act: Act, saved: Sequence[Saved]) -> None
             heard.append(Word(item.id, statement))
             if overrules(statement, current, standing.get((item.id, ALL_TOPICS, statement.channel))):
                 standing[place] = statement
+                mine[item.id][statement.topic, statement.channel] = statement
                 holding[place] = heard[-1]
                 item.notes.append(statement.note)
                 if "consents" not in item.fields:

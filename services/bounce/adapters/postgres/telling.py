@@ -18,7 +18,7 @@ from libs.storage.arrays import columns
 from libs.storage.database import Database
 from libs.storage.erasures import erased_among
 from libs.telemetry import get_logger
-from services.bounce.adapters.postgres.webhooks import to_webhook, told
+from services.bounce.adapters.postgres.webhooks import audited, to_webhook
 from services.bounce.domain.webhooks import Call, Told, Webhook, after, after_all
 from services.bounce.ports.webhooks import Again, ForWebhooks, Realm
 
@@ -138,7 +138,7 @@ class PostgresTelling:
     async def log(self, webhook: Webhook, call: Call, action: ActionRecorded) -> None:
         async with self.database.transaction() as connection:
             await _logged(connection, webhook.id, [call])
-            await append(connection, [told(webhook, action)])
+            await append(connection, [audited(webhook, action)])
 
     async def again(self, webhook: Webhook, wanted: Again, action: ActionRecorded) -> int:
         events = list(wanted.events)
@@ -146,7 +146,7 @@ class PostgresTelling:
             tag = await connection.execute(
                 _AGAIN, webhook.id, wanted.since, wanted.until, wanted.delivered, events, not events, action.at
             )
-            await append(connection, [told(webhook, action)])
+            await append(connection, [audited(webhook, action)])
         return int(tag.rpartition(" ")[2])
 
     async def forget_before(self, moment: datetime) -> int:

@@ -77,14 +77,14 @@ class PostgresWebhooks:
                 await connection.execute(_MAKE, *values)
             elif not await connection.fetchval(_CHANGE, *values, was):
                 return False
-            await append(connection, [told(webhook, action)])
+            await append(connection, [audited(webhook, action)])
         return True
 
     async def delete(self, webhook: Webhook, action: ActionRecorded) -> bool:
         async with self.database.transaction() as connection:
             if not await connection.fetchval(_DELETE, webhook.id, webhook.version):
                 return False
-            await append(connection, [told(webhook, action)])
+            await append(connection, [audited(webhook, action)])
         return True
 
     async def counts(self, ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, int]]:
@@ -100,7 +100,7 @@ class PostgresWebhooks:
         return self.keyring.seal(PURPOSE, exact_json.dumps(told), webhook.id.bytes)
 
 
-def told(webhook: Webhook, action: ActionRecorded) -> Outgoing:
+def audited(webhook: Webhook, action: ActionRecorded) -> Outgoing:
     """Return the audit record of an action on a webhook."""
     return Outgoing(action, str(webhook.id), webhook.tenant, webhook.mode, source="bounce")
 

@@ -178,10 +178,8 @@ class PostgresLedger:
         transaction each: one recipient's messages would be locked after another one's requests."""
         await mark(self.database, erased)
         whom = sorted({(tenant, int(mode), recipient) for tenant, mode, recipient, _ in erased})
-        return sum([await self._transaction(partial(self._erase, one)) for one in whom])
-
-    async def _erase(self, whom: tuple[int, int, str], connection: Any) -> int:
-        return await projections.erase(connection, self.keyring, whom)
+        erase = partial(projections.erase, keyring=self.keyring)
+        return sum([await self._transaction(partial(erase, whom=one)) for one in whom])
 
     def _open_body(self, request_id: UUID, raw: bytes) -> Body:
         return Body(self.keyring, request_id, raw)

@@ -76,18 +76,19 @@ async def erase(connection: Any, keyring: Keyring, whom: tuple[int, int, str]) -
     """Wipe a recipient's slots from every request, and the names from its messages; return the number of slots.
 
     Messages are locked before requests, as everywhere in delivery: the requests are read again once that is done."""
-    sign = mark(keyring, *whom)
+    tenant, mode, recipient = whom
+    sign = mark(keyring, tenant, mode, recipient)
     named: list[UUID] = []
-    for id_, raw, marks in await connection.fetch(_MARKED, whom[0], whom[1], sign):
+    for id_, raw, marks in await connection.fetch(_MARKED, tenant, mode, sign):
         body = Body(keyring, id_, raw)
-        named += [body.notification_id(n) for n in _slots(body, marks, sign, whom[2])]
+        named += [body.notification_id(n) for n in _slots(body, marks, sign, recipient)]
     if named:
         for statement in _NAMELESS:
             await connection.execute(statement, sorted(named))
     erased = 0
-    for id_, raw, marks in await connection.fetch(f"{_MARKED} for update", whom[0], whom[1], sign):
+    for id_, raw, marks in await connection.fetch(f"{_MARKED} for update", tenant, mode, sign):
         body = Body(keyring, id_, raw)
-        if ordinals := _slots(body, marks, sign, whom[2]):
+        if ordinals := _slots(body, marks, sign, recipient):
             blank = b"".join(bytes(8) if n in ordinals else marks[8 * n : 8 * n + 8] for n in range(len(body)))
             await connection.execute(_WIPE, id_, body.without(ordinals), blank)
             erased += len(ordinals)
